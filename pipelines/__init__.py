@@ -1,0 +1,1 @@
+"""The pipeline: recipes, graph, local runner and command line."""

@@ -1,0 +1,1 @@
+"""Curated TFMD schemas, one folder a data set."""
