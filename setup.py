@@ -23,7 +23,7 @@ REQUIRES = [
 setup(
     name="tfx-vae",
     version="0.1.0",
-    description="A production TFX pipeline for variational autoencoders: TFDS in, a served decoder out.",
+    description="A production TFX pipeline for VAEs: a TFDS data set in, a served decoder out.",
     long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

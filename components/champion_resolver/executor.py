@@ -1,0 +1,91 @@
+"""Executor of ChampionResolver."""
+
+from typing import Any
+
+import tensorflow as tf
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+from components.champion_resolver.independent_pixels import IndependentPixels
+from components.champion_resolver.registry import ChampionRegistry
+from components.errors import InputError
+from components.image_binarizer.image_format import ImageFormat, read_mean_image
+
+EXAMPLES_KEY = "examples"
+MODEL_KEY = "model"
+CHAMPION_KEY = "champion"
+REGISTRY_KEY = "registry"
+CODE_FINGERPRINT_KEY = "code_fingerprint"
+
+KIND_PROPERTY = "kind"
+INDEPENDENT_PIXELS = "independent pixels"
+REGISTERED = "registered champion"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Copies the model to beat into an artifact."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the champion.
+
+        Args:
+          input_dict: `examples`: model-ready Examples. `model`: the candidate; it is here so that
+            the champion is looked up anew for every new candidate and only then.
+          output_dict: `champion`: Model.
+          exec_properties: `registry`: folder of champions.
+
+        Raises:
+          InputError: If the champion is damaged or was scored on another kind of image.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        examples_uri = artifact_utils.get_single_uri(input_dict[EXAMPLES_KEY])
+        champion = artifact_utils.get_single_instance(output_dict[CHAMPION_KEY])
+        registry = ChampionRegistry(exec_properties[REGISTRY_KEY])
+        kind, version = resolve_champion(
+            registry, examples_uri, path_utils.serving_model_dir(champion.uri)
+        )
+        champion.set_string_custom_property(KIND_PROPERTY, kind)
+        champion.set_int_custom_property("version", version)
+
+
+def resolve_champion(registry: ChampionRegistry, examples_uri: str, path: str) -> tuple[str, int]:
+    """Writes the newest champion, or the independent-pixel model where there is none.
+
+    Args:
+      registry: Where champions are.
+      examples_uri: Model-ready Examples that the comparison will use.
+      path: Where the SavedModel goes.
+
+    Returns:
+      What kind of champion it is, and its version (0 for the independent-pixel model).
+
+    Raises:
+      InputError: If the champion is damaged or was scored on another kind of image.
+    """
+    image_format = ImageFormat.read(examples_uri)
+    newest = registry.newest()
+    if newest is None:
+        mean_image, count = read_mean_image(examples_uri, "train")
+        IndependentPixels(mean_image, count, image_format).save(path)
+        return INDEPENDENT_PIXELS, 0
+    theirs = ImageFormat(**newest.card["image_format"])
+    if theirs != image_format:
+        raise InputError(
+            f"Champion {newest.version} in {registry.folder} is a model of {theirs}; this data is "
+            f"{image_format}, so their ELBOs cannot be compared. Start a new line of champions "
+            "with another --serving-name."
+        )
+    io_utils.copy_dir(newest.path, path)
+    if "evaluate" not in tf.saved_model.load(path).signatures:
+        raise InputError(
+            f"Champion {newest.path} has no `evaluate` signature; remove it to fall back to the "
+            "champion before it."
+        )
+    return REGISTERED, newest.version

@@ -1,0 +1,93 @@
+"""The folder that remembers champions: every model that was pushed, newest last.
+
+    <registry>/<version>/
+      champion.json     the model card of the push, with the source model's fingerprint
+      Format-Serving/   the full SavedModel, so that it can be scored again
+
+A version appears whole, by a rename. DecoderPusher writes, ChampionResolver reads.
+"""
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+from tfx.dsl.io import fileio
+
+from components.errors import InputError
+from components.saved_models import publish_folder, version_numbers
+
+_CARD_FILE = "champion.json"
+_MODEL_FOLDER = "Format-Serving"
+
+
+@dataclasses.dataclass(frozen=True)
+class Champion:
+    """A registered model.
+
+    Attributes:
+      version: The version under which its decoder was pushed.
+      path: Its full SavedModel.
+      card: What its push knew of it.
+    """
+
+    version: int
+    path: str
+    card: dict[str, Any]
+
+
+class ChampionRegistry:
+    """Champions of one line of models."""
+
+    def __init__(self, folder: str):
+        """Names the folder; it need not exist yet."""
+        self.folder = folder
+
+    def versions(self) -> list[int]:
+        """Registered versions, oldest first."""
+        return version_numbers(self.folder)
+
+    def newest(self) -> Champion | None:
+        """The champion, or None before the first push.
+
+        Raises:
+          InputError: If the newest entry is damaged.
+        """
+        versions = self.versions()
+        return self.read(versions[-1]) if versions else None
+
+    def read(self, version: int) -> Champion:
+        """One champion.
+
+        Raises:
+          InputError: If the entry is damaged.
+        """
+        entry = os.path.join(self.folder, str(version))
+        model = os.path.join(entry, _MODEL_FOLDER)
+        try:
+            with fileio.open(os.path.join(entry, _CARD_FILE), "r") as file:
+                card = json.loads(file.read())
+            if not fileio.exists(os.path.join(model, "saved_model.pb")):
+                raise OSError("it has no saved_model.pb")
+        # gfile raises OpError subclasses of its own next to OSError; JSON raises ValueError.
+        except Exception as error:
+            raise InputError(
+                f"Champion {entry} is damaged ({error}); restore it, or remove its folder to fall "
+                "back to the champion before it."
+            ) from error
+        return Champion(version, model, card)
+
+    def register(self, version: int, model_path: str, card: dict[str, Any]) -> None:
+        """Adds a champion, whole or not at all.
+
+        Args:
+          version: Its version; later champions have higher ones.
+          model_path: The full SavedModel, copied.
+          card: What is known of it.
+        """
+        publish_folder(
+            {_MODEL_FOLDER: model_path},
+            {_CARD_FILE: json.dumps(card, indent=2) + "\n"},
+            self.folder,
+            str(version),
+        )

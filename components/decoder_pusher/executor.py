@@ -1,0 +1,136 @@
+"""Executor of DecoderPusher."""
+
+import json
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from components.champion_resolver.registry import ChampionRegistry
+from components.decoder_exporter.executor import SOURCE_FINGERPRINT_PROPERTY
+from components.decoder_pusher.push import SOURCE_KEY, push_decoder
+from components.elbo_evaluator.results import GateResult, read_gate_result
+from components.errors import InputError
+from components.saved_models import model_fingerprint
+from components.serving_validator.executor import (
+    BLESSED_PROPERTY,
+    DECODER_FINGERPRINT_PROPERTY,
+    REASONS_PROPERTY,
+)
+
+MODEL_KEY = "model"
+DECODER_KEY = "decoder"
+EVALUATION_KEY = "evaluation"
+MODEL_BLESSING_KEY = "model_blessing"
+INFRA_BLESSING_KEY = "infra_blessing"
+PUSHED_MODEL_KEY = "pushed_model"
+SERVING_DIR_KEY = "serving_dir"
+REGISTRY_KEY = "registry"
+CARD_KEY = "card"
+CODE_FINGERPRINT_KEY = "code_fingerprint"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Pushes a decoder with both blessings, and only if they are of this very model."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Pushes, or says why not.
+
+        Args:
+          input_dict: `model`, `decoder`: Model. `evaluation`, `model_blessing`: the Evaluator's.
+            `infra_blessing`: ServingValidator's.
+          output_dict: `pushed_model`: PushedModel with the custom properties `pushed` (0 or 1),
+            `pushed_destination`, `pushed_version` and, if not pushed, `reason`.
+          exec_properties: `serving_dir`, `registry`: folders. `card`: JSON of what the pipeline
+            knows of the model.
+
+        Raises:
+          InputError: If a blessing or the decoder belongs to another model.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
+        decoder = artifact_utils.get_single_instance(input_dict[DECODER_KEY])
+        model_blessing = artifact_utils.get_single_instance(input_dict[MODEL_BLESSING_KEY])
+        infra_blessing = artifact_utils.get_single_instance(input_dict[INFRA_BLESSING_KEY])
+        pushed = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL_KEY])
+        result = read_gate_result(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]))
+        model_path = path_utils.serving_model_path(model.uri)
+        source = model_fingerprint(model_path)
+        check_belongs_together(model, source, decoder, model_blessing, infra_blessing)
+
+        reasons = []
+        if model_blessing.get_int_custom_property(BLESSED_PROPERTY) != 1:
+            reasons += result.failures or ("the Evaluator did not bless the model",)
+        if infra_blessing.get_int_custom_property(BLESSED_PROPERTY) != 1:
+            reasons.append(infra_blessing.get_string_custom_property(REASONS_PROPERTY))
+        pushed.set_int_custom_property("pushed", int(not reasons))
+        if reasons:
+            pushed.set_string_custom_property("reason", "; ".join(reasons))
+            return
+        card = {**json.loads(exec_properties[CARD_KEY]), SOURCE_KEY: source, **scores(result)}
+        push = push_decoder(
+            path_utils.stamped_model_path(infra_blessing.uri),
+            model_path,
+            card,
+            exec_properties[SERVING_DIR_KEY],
+            ChampionRegistry(exec_properties[REGISTRY_KEY]),
+        )
+        pushed.set_string_custom_property("pushed_destination", push.path)
+        pushed.set_string_custom_property("pushed_version", str(push.version))
+
+
+def check_belongs_together(
+    model: types.Artifact,
+    source_fingerprint: str,
+    decoder: types.Artifact,
+    model_blessing: types.Artifact,
+    infra_blessing: types.Artifact,
+) -> None:
+    """Refuses blessings of another model.
+
+    Args:
+      model: The full Model.
+      source_fingerprint: Its fingerprint.
+      decoder: The decoder, which names the fingerprint of its model.
+      model_blessing: The Evaluator's, which names its model's id and address.
+      infra_blessing: ServingValidator's, which names its decoder's fingerprint.
+
+    Raises:
+      InputError: Naming the two that do not belong together.
+    """
+    of_id = model_blessing.get_int_custom_property("current_model_id")
+    of_uri = model_blessing.get_string_custom_property("current_model")
+    if of_uri != model.uri and not (of_id and of_id == model.id):
+        raise InputError(
+            f"The blessing {model_blessing.uri} is of the model {of_uri}, not of {model.uri}; "
+            "give DecoderPusher the blessing of the Evaluator that judged this model."
+        )
+    if decoder.get_string_custom_property(SOURCE_FINGERPRINT_PROPERTY) != source_fingerprint:
+        raise InputError(
+            f"The decoder {decoder.uri} was not exported from the model {model.uri}; "
+            "give DecoderPusher the decoder and the model of one DecoderExporter."
+        )
+    served = infra_blessing.get_string_custom_property(DECODER_FINGERPRINT_PROPERTY)
+    if served != model_fingerprint(path_utils.serving_model_path(decoder.uri)):
+        raise InputError(
+            f"The blessing {infra_blessing.uri} is not of the decoder {decoder.uri}; "
+            "give DecoderPusher the blessing of the ServingValidator that served it."
+        )
+
+
+def scores(result: GateResult) -> dict[str, Any]:
+    """The part of the model card that the Evaluator knows; nats per image."""
+    return {
+        "elbo": result.candidate["elbo"],
+        "elbo_standard_error": result.candidate["elbo_standard_error"],
+        "rate": result.candidate["rate"],
+        "distortion": result.candidate["distortion"],
+        "num_test_images": result.num_examples,
+    }

@@ -1,0 +1,64 @@
+"""Executor of ServingValidator."""
+
+import os
+import tempfile
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+from components.saved_models import model_fingerprint
+from components.serving_validator.validate import find_serving_faults, write_warmup_requests
+
+DECODER_KEY = "decoder"
+BLESSING_KEY = "blessing"
+CODE_FINGERPRINT_KEY = "code_fingerprint"
+
+BLESSED_PROPERTY = "blessed"
+REASONS_PROPERTY = "reasons"
+DECODER_FINGERPRINT_PROPERTY = "decoder_fingerprint"
+# TFX's Pusher reads this property to learn that the blessing carries a model with warm-up.
+HAS_MODEL_PROPERTY = "has_model"
+BLESSED_FILE = "INFRA_BLESSED"
+NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Blesses a decoder that a model server really served."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Serves, queries, and writes the blessing.
+
+        Args:
+          input_dict: `decoder`: Model.
+          output_dict: `blessing`: InfraBlessing. Blessed, it holds the decoder with warm-up
+            requests; not blessed, its `reasons` say why.
+          exec_properties: `code_fingerprint`, for the cache.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        decoder = artifact_utils.get_single_instance(input_dict[DECODER_KEY])
+        blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
+        decoder_path = path_utils.serving_model_path(decoder.uri)
+        with tempfile.TemporaryDirectory() as folder:
+            # A server reads local folders; an object store's decoder is copied for it.
+            local = os.path.join(folder, "decoder")
+            io_utils.copy_dir(decoder_path, local)
+            write_warmup_requests(local)
+            faults = find_serving_faults(local)
+            if not faults:
+                io_utils.copy_dir(local, path_utils.stamped_model_path(blessing.uri))
+        blessing.set_string_custom_property(
+            DECODER_FINGERPRINT_PROPERTY, model_fingerprint(decoder_path)
+        )
+        blessing.set_int_custom_property(BLESSED_PROPERTY, int(not faults))
+        blessing.set_int_custom_property(HAS_MODEL_PROPERTY, int(not faults))
+        blessing.set_string_custom_property(REASONS_PROPERTY, "; ".join(faults))
+        verdict = NOT_BLESSED_FILE if faults else BLESSED_FILE
+        io_utils.write_string_file(os.path.join(blessing.uri, verdict), "\n".join(faults))

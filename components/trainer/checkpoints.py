@@ -1,0 +1,98 @@
+"""What a training leaves in its ModelRun folder, and how a killed one goes on from it.
+
+<model_run>/
+  training_key.json     what is being trained on what; only an equal key is resumed
+  backup/               weights, optimizer and noise of the last epoch; gone when training ends
+  best/                 weights of the epoch with the best validation ELBO, and which one it was
+  tensorboard/          event files
+  history.csv           one line an epoch
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+import tf_keras
+
+BACKUP = "backup"
+BEST = "best"
+
+# Keras's BackupAndRestore adds this level, and removes it when training ends.
+_BACKUP_CHECKPOINT = f"{BACKUP}/chief"
+_KEY_FILE = "training_key.json"
+_BEST_FILE = "best.json"
+
+
+def training_key(description: dict) -> str:
+    """A hash of everything that decides a training's outcome."""
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+
+def adopt_interrupted_run(model_run_dir: str, key: str) -> bool:
+    """Continues the newest earlier ModelRun of the same training that never ended.
+
+    TFX gives every execution a new folder beside those of earlier executions, so an interrupted
+    one is found among the neighbours.
+
+    Args:
+      model_run_dir: This execution's ModelRun folder; an interrupted run is copied into it.
+      key: From `training_key`.
+
+    Returns:
+      Whether there was one.
+    """
+    here = Path(model_run_dir)
+    here.mkdir(parents=True, exist_ok=True)
+    neighbours = (folder for folder in here.parent.iterdir() if folder != here)
+    interrupted = [
+        folder
+        for folder in neighbours
+        if (folder / _BACKUP_CHECKPOINT).is_dir()
+        and (folder / _KEY_FILE).is_file()
+        and json.loads((folder / _KEY_FILE).read_text())["key"] == key
+    ]
+    if interrupted:
+        newest = max(interrupted, key=lambda folder: folder.stat().st_mtime)
+        shutil.copytree(newest, here, dirs_exist_ok=True)
+    (here / _KEY_FILE).write_text(json.dumps({"key": key}) + "\n")
+    return bool(interrupted)
+
+
+def epochs_done(model_run_dir: Path) -> int:
+    """Whole epochs in the backup that Keras's BackupAndRestore is about to restore."""
+    checkpoint = tf.train.latest_checkpoint(str(model_run_dir / _BACKUP_CHECKPOINT))
+    if checkpoint is None:
+        return 0
+    variable = "ckpt_saved_epoch/.ATTRIBUTES/VARIABLE_VALUE"
+    return int(tf.train.load_variable(checkpoint, variable)) + 1
+
+
+class BestWeights(tf_keras.callbacks.Callback):
+    """Keeps the weights of the epoch with the highest validation ELBO, across restarts."""
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self._folder = folder
+        self._best_file = folder / _BEST_FILE
+        self.best: dict = {"epoch": None, "val_elbo": -math.inf}
+        if self._best_file.is_file():
+            self.best = json.loads(self._best_file.read_text())
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves the weights if they are the best so far."""
+        elbo = float(logs["val_elbo"])
+        if elbo > self.best["val_elbo"]:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._checkpoint().write(str(self._folder / "weights"))
+            self.best = {"epoch": epoch + 1, "val_elbo": elbo}
+            self._best_file.write_text(json.dumps(self.best) + "\n")
+
+    def restore(self) -> None:
+        """Loads the best weights back into the model."""
+        self._checkpoint().read(str(self._folder / "weights")).expect_partial()
+
+    def _checkpoint(self) -> tf.train.Checkpoint:
+        return tf.train.Checkpoint(encoder=self.model.encoder, decoder=self.model.decoder)

@@ -1,0 +1,1 @@
+"""The models: one small file an idea (architecture, posterior, likelihood, noise), and the VAE."""

@@ -1,0 +1,133 @@
+"""The graph: which component feeds which."""
+
+import dataclasses
+import os
+
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.orchestration import pipeline as tfx_pipeline
+
+from components.champion_resolver import ChampionResolver
+from components.decoder_exporter import DecoderExporter
+from components.decoder_pusher import DecoderPusher
+from components.elbo_evaluator import elbo_evaluator
+from components.image_binarizer import ImageBinarizer
+from components.serving_validator import ServingValidator
+from components.tfds_example_gen import DataSource, TfdsExampleGen
+from components.trainer import vae_trainer
+from pipelines.recipe import Recipe
+from schemas import schema_file
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where a pipeline keeps things.
+
+    Attributes:
+      artifacts: TFX's pipeline root.
+      serving_dir: The folder that a model server watches; one numbered folder a version.
+      registry: The folder of champions.
+    """
+
+    artifacts: str
+    serving_dir: str
+    registry: str
+
+    @classmethod
+    def under(cls, root: str, serving_name: str) -> "Places":
+        """The usual places under one folder.
+
+        Args:
+          root: The folder.
+          serving_name: The model's name at the server; also names its line of champions.
+        """
+        return cls(
+            artifacts=os.path.join(root, "artifacts"),
+            serving_dir=os.path.join(root, "serving", serving_name),
+            registry=os.path.join(root, "champions", serving_name),
+        )
+
+
+def create_pipeline(
+    recipe: Recipe,
+    source: DataSource,
+    places: Places,
+    metadata_connection_config=None,
+    beam_pipeline_args: list[str] | None = None,
+    enable_cache: bool = True,
+) -> tfx_pipeline.Pipeline:
+    """The whole pipeline of a recipe, for any TFX runner.
+
+    Args:
+      recipe: What to train on, how, and what it must reach.
+      source: Where the recipe's data set is read from.
+      places: Where things are kept.
+      metadata_connection_config: ML Metadata connection; None where the runner has its own.
+      beam_pipeline_args: Flags for every Beam step, such as `--runner=FlinkRunner`.
+      enable_cache: Whether steps with unchanged inputs, parameters and code are reused.
+    """
+    example_gen = TfdsExampleGen(source=source, splits=recipe.splits)
+    # Labels of -1 break a curated schema; a user's own folder has none.
+    schema_name = "image_folder" if source.unlabelled else source.describe()["name"]
+    schema_gen = ImportSchemaGen(schema_file=str(schema_file(schema_name)))
+    statistics_gen = StatisticsGen(
+        examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"]
+    )
+    example_validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+    binarizer = ImageBinarizer(
+        examples=example_gen.outputs["examples"],
+        anomalies=example_validator.outputs["anomalies"],
+        image_format=recipe.image_format,
+        max_undecodable_share=recipe.max_undecodable_share,
+    )
+    examples = binarizer.outputs["model_ready_examples"]
+    trainer = vae_trainer(examples=examples, config=recipe.training)
+    model = trainer.outputs["model"]
+    champion_resolver = ChampionResolver(examples=examples, model=model, registry=places.registry)
+    evaluator = elbo_evaluator(
+        examples=examples,
+        model=model,
+        champion=champion_resolver.outputs["champion"],
+        gate=recipe.gate,
+        num_pixels=recipe.image_format.num_pixels,
+    )
+    exporter = DecoderExporter(model=model)
+    validator = ServingValidator(decoder=exporter.outputs["decoder"])
+    pusher = DecoderPusher(
+        model=model,
+        decoder=exporter.outputs["decoder"],
+        evaluation=evaluator.outputs["evaluation"],
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=validator.outputs["blessing"],
+        serving_dir=places.serving_dir,
+        registry=places.registry,
+        card={
+            "recipe": recipe.name,
+            "dataset": source.describe(),
+            "image_format": dataclasses.asdict(recipe.image_format),
+            "training": dataclasses.asdict(recipe.training),
+        },
+    )
+    return tfx_pipeline.Pipeline(
+        pipeline_name=recipe.name,
+        pipeline_root=places.artifacts,
+        components=[
+            example_gen,
+            statistics_gen,
+            schema_gen,
+            example_validator,
+            binarizer,
+            trainer,
+            champion_resolver,
+            evaluator,
+            exporter,
+            validator,
+            pusher,
+        ],
+        metadata_connection_config=metadata_connection_config,
+        beam_pipeline_args=beam_pipeline_args,
+        enable_cache=enable_cache,
+    )

@@ -1,0 +1,95 @@
+"""The table that a run ends with."""
+
+import dataclasses
+import os
+
+from rich.console import Console
+from rich.table import Table
+
+from components.champion_resolver.executor import KIND_PROPERTY
+from components.elbo_evaluator.results import GateResult, read_gate_result
+from pipelines.local_runner import Step
+from pipelines.metadata import latest_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+      gate: The Evaluator's numbers and verdict.
+      champion: What kind of model the champion was.
+      pushed_path: The pushed decoder's folder, or None.
+      reason: Why nothing was pushed; empty if something was.
+    """
+
+    gate: GateResult
+    champion: str
+    pushed_path: str | None
+    reason: str
+
+
+def read_outcome(metadata_config, pipeline_name: str) -> Outcome:
+    """Reads the outcome of a pipeline's latest run from its artifacts."""
+    evaluation = latest_step(metadata_config, pipeline_name, "Evaluator").outputs["evaluation"]
+    champion = latest_step(metadata_config, pipeline_name, "ChampionResolver").outputs["champion"]
+    pushed = latest_step(metadata_config, pipeline_name, "DecoderPusher").outputs["pushed_model"]
+    kind = champion.custom_properties[KIND_PROPERTY].string_value
+    version = champion.custom_properties["version"].int_value
+    destination = pushed.custom_properties["pushed_destination"].string_value
+    return Outcome(
+        gate=read_gate_result(evaluation.uri),
+        champion=f"{kind}, version {version}" if version else kind,
+        pushed_path=destination or None,
+        reason=pushed.custom_properties["reason"].string_value,
+    )
+
+
+def print_summary(console: Console, steps: list[Step], outcome: Outcome, target: str) -> None:
+    """Prints seconds a step, the two ELBOs, the verdict, and what to do next.
+
+    Args:
+      console: Where to.
+      steps: The run's steps.
+      outcome: From `read_outcome`.
+      target: How the model that is scored is described, for instance its image format.
+    """
+    table = Table(title=None, show_header=True, header_style="bold", box=None, pad_edge=False)
+    table.add_column("step")
+    table.add_column("seconds", justify="right")
+    for step in steps:
+        table.add_row(step.node_id, "cached" if step.cached else f"{step.seconds:.1f}")
+    table.add_row("total", f"{sum(step.seconds for step in steps):.1f}", style="bold")
+    console.print()
+    console.print(table)
+
+    gate = outcome.gate
+    scores = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
+    scores.add_column("nats per image")
+    for column in ("ELBO", "rate", "distortion"):
+        scores.add_column(column, justify="right")
+    for name, values in (
+        ("candidate", gate.candidate),
+        (f"champion ({outcome.champion})", gate.champion),
+    ):
+        elbo = f"{values['elbo']:.2f} ± {values['elbo_standard_error']:.2f}"
+        scores.add_row(name, elbo, f"{values['rate']:.2f}", f"{values['distortion']:.2f}")
+    difference = (
+        f"{gate.difference['elbo']:+.2f} ± {gate.difference['elbo_paired_standard_error']:.2f}"
+    )
+    scores.add_row("difference", difference, "", "", style="bold")
+    console.print()
+    console.print(scores)
+    console.print(f"on {gate.num_examples:,} test images, {target}", highlight=False)
+    console.print()
+    if outcome.pushed_path:
+        serving_dir = os.path.dirname(outcome.pushed_path)
+        console.print("[bold green]Blessed[/]: every threshold of the gate holds.")
+        console.print(f"Decoder:  {outcome.pushed_path}", soft_wrap=True, highlight=False)
+        console.print(f"Serve it: tfx-vae serve {serving_dir}", soft_wrap=True, highlight=False)
+        console.print("Ask it:   tfx-vae generate --output digits.png", highlight=False)
+    else:
+        console.print(
+            f"[bold red]Not blessed[/]: {outcome.reason}.", soft_wrap=True, highlight=False
+        )
+        console.print("Nothing was pushed; what was served before is served still.")
