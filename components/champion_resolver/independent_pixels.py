@@ -30,7 +30,9 @@ class IndependentPixels(tf.Module):
         )
         self.log_off = tf.Variable(np.log1p(-probability).sum(), dtype=tf.float32, trainable=False)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False
+    )
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores model-ready Examples, in nats per image [B]."""
         images = observe(parse_examples(examples, self._format), self._format)
