@@ -26,7 +26,10 @@ def code_fingerprint(*packages: str) -> str:
     """
     digest = hashlib.sha256()
     for package in sorted(packages):
-        spec = util.find_spec(package)
+        try:
+            spec = util.find_spec(package)
+        except ModuleNotFoundError:  # The parent package is missing.
+            spec = None
         if spec is None or spec.origin is None:
             raise InputError(f"No source found for {package!r}; is it an importable package?")
         origin = Path(spec.origin)

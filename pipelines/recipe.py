@@ -48,6 +48,7 @@ class Recipe:
                 f"Recipe {self.name} has no split {', '.join(missing)}; give it one, "
                 f"for instance --split {missing[0]}=train[:80%]."
             )
+        self.training.check_fits(self.image_format)
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain data, in the order of the fields."""

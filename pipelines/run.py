@@ -35,10 +35,17 @@ def run_recipe(
         can be known before.
     """
     console = Console()
+    source.check()
     _check_writable(root)
     with console.status("Preparing the data set"):
         source.prepare()
         sizes = source.split_sizes(recipe.splits)
+    if sizes["test"] < recipe.gate.min_examples:
+        raise InputError(
+            f"The test split has {sizes['test']:,} images, but the gate asks for "
+            f"{recipe.gate.min_examples:,}; widen it with --split test=..., or lower "
+            "--set gate.min_examples=..."
+        )
     described = ", ".join(f"{count:,} {split}" for split, count in sizes.items())
     console.print(f"{recipe.name}: {described} images, {recipe.image_format}", highlight=False)
 

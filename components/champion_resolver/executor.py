@@ -1,5 +1,6 @@
 """Executor of ChampionResolver."""
 
+import os
 from typing import Any
 
 import tensorflow as tf
@@ -75,17 +76,24 @@ def resolve_champion(registry: ChampionRegistry, examples_uri: str, path: str) -
         mean_image, count = read_mean_image(examples_uri, "train")
         IndependentPixels(mean_image, count, image_format).save(path)
         return INDEPENDENT_PIXELS, 0
-    theirs = ImageFormat(**newest.card["image_format"])
-    if theirs != image_format:
+    if newest.image_format != image_format:
         raise InputError(
-            f"Champion {newest.version} in {registry.folder} is a model of {theirs}; this data is "
+            f"Champion {newest.version} in {registry.folder} is a model of {newest.image_format}; this data is "
             f"{image_format}, so their ELBOs cannot be compared. Start a new line of champions "
             "with another --serving-name."
         )
     io_utils.copy_dir(newest.path, path)
-    if "evaluate" not in tf.saved_model.load(path).signatures:
+    try:
+        signatures = tf.saved_model.load(path).signatures
+    # A damaged file may make loading fail in any way.
+    except Exception as error:
         raise InputError(
-            f"Champion {newest.path} has no `evaluate` signature; remove it to fall back to the "
-            "champion before it."
+            f"Champion {newest.path} cannot be loaded ({type(error).__name__}); restore it, or "
+            f"remove {os.path.dirname(newest.path)} to fall back to the champion before it."
+        ) from error
+    if "evaluate" not in signatures:
+        raise InputError(
+            f"Champion {newest.path} has no `evaluate` signature; remove "
+            f"{os.path.dirname(newest.path)} to fall back to the champion before it."
         )
     return REGISTERED, newest.version

@@ -15,6 +15,7 @@ from typing import Any
 from tfx.dsl.io import fileio
 
 from components.errors import InputError
+from components.image_binarizer.image_format import ImageFormat
 from components.saved_models import publish_folder, version_numbers
 
 _CARD_FILE = "champion.json"
@@ -28,11 +29,13 @@ class Champion:
     Attributes:
       version: The version under which its decoder was pushed.
       path: Its full SavedModel.
+      image_format: The images that it was trained and scored on.
       card: What its push knew of it.
     """
 
     version: int
     path: str
+    image_format: ImageFormat
     card: dict[str, Any]
 
 
@@ -69,13 +72,15 @@ class ChampionRegistry:
                 card = json.loads(file.read())
             if not fileio.exists(os.path.join(model, "saved_model.pb")):
                 raise OSError("it has no saved_model.pb")
-        # gfile raises OpError subclasses of its own next to OSError; JSON raises ValueError.
+            image_format = ImageFormat(**card["image_format"])
+        # gfile raises OpError subclasses of its own next to OSError; JSON raises ValueError, and a
+        # card without an image format KeyError or TypeError.
         except Exception as error:
             raise InputError(
-                f"Champion {entry} is damaged ({error}); restore it, or remove its folder to fall "
+                f"Champion {entry} is damaged ({error!r}); restore it, or remove its folder to fall "
                 "back to the champion before it."
             ) from error
-        return Champion(version, model, card)
+        return Champion(version, model, image_format, card)
 
     def register(self, version: int, model_path: str, card: dict[str, Any]) -> None:
         """Adds a champion, whole or not at all.
@@ -83,7 +88,7 @@ class ChampionRegistry:
         Args:
           version: Its version; later champions have higher ones.
           model_path: The full SavedModel, copied.
-          card: What is known of it.
+          card: What is known of it; must hold `image_format`, the fields of ImageFormat.
         """
         publish_folder(
             {_MODEL_FOLDER: model_path},

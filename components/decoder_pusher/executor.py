@@ -52,7 +52,8 @@ class Executor(base_executor.BaseExecutor):
             knows of the model.
 
         Raises:
-          InputError: If a blessing or the decoder belongs to another model.
+          InputError: If a blessing or the decoder belongs to another model, or the blessed copy of
+            the decoder is gone.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
@@ -74,9 +75,15 @@ class Executor(base_executor.BaseExecutor):
         if reasons:
             pushed.set_string_custom_property("reason", "; ".join(reasons))
             return
+        blessed_path = path_utils.stamped_model_path(infra_blessing.uri)
+        if model_fingerprint(blessed_path) != _decoder_fingerprint(decoder):
+            raise InputError(
+                f"{blessed_path} is missing or is not the decoder {decoder.uri} that was blessed; "
+                "run ServingValidator again."
+            )
         card = {**json.loads(exec_properties[CARD_KEY]), SOURCE_KEY: source, **scores(result)}
         push = push_decoder(
-            path_utils.stamped_model_path(infra_blessing.uri),
+            blessed_path,
             model_path,
             card,
             exec_properties[SERVING_DIR_KEY],
@@ -118,11 +125,15 @@ def check_belongs_together(
             "give DecoderPusher the decoder and the model of one DecoderExporter."
         )
     served = infra_blessing.get_string_custom_property(DECODER_FINGERPRINT_PROPERTY)
-    if served != model_fingerprint(path_utils.serving_model_path(decoder.uri)):
+    if served != _decoder_fingerprint(decoder):
         raise InputError(
             f"The blessing {infra_blessing.uri} is not of the decoder {decoder.uri}; "
             "give DecoderPusher the blessing of the ServingValidator that served it."
         )
+
+
+def _decoder_fingerprint(decoder: types.Artifact) -> str:
+    return model_fingerprint(path_utils.serving_model_path(decoder.uri))
 
 
 def scores(result: GateResult) -> dict[str, Any]:

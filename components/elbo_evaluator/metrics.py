@@ -150,6 +150,8 @@ class _ScoresCombiner(_MomentsCombiner):
 
     def extract_output(self, accumulator: Moments) -> dict[metric_types.MetricKey, float]:
         mean = accumulator.mean if accumulator.count else np.full(self.size, math.nan)
+        # An infinite score would pass any floor; NaN passes none.
+        mean = np.where(np.isfinite(mean), mean, math.nan)
         values = np.stack([mean, accumulator.standard_error()], axis=1).ravel()
         return {key: float(value) for key, value in zip(self._keys, values, strict=True)}
 

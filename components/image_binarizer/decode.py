@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -27,6 +27,9 @@ def decode_image(encoded: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(encoded)) as image:
             image.load()
             pixels = np.asarray(_to_grey_or_rgb(ImageOps.exif_transpose(image)))
+    # Pillow's own text holds a memory address, which would differ from run to run.
+    except UnidentifiedImageError as error:
+        raise ValueError("not an image in any format that Pillow reads") from error
     # Pillow's plugins raise what their parsers raise, from OSError to struct.error.
     except Exception as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -39,14 +42,13 @@ def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
         wide = np.asarray(image, dtype=np.int64)
         if wide.min(initial=0) < 0 or wide.max(initial=0) > 65535:
             raise ValueError("32-bit integer pixels outside 0 to 65535 have no defined white")
+        if "transparency" in image.info:
+            wide[wide == image.info["transparency"]] = 65535
         return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
     if image.mode == "F":
         raise ValueError("floating-point pixels have no defined white")
-    if image.mode in ("1", "L"):
-        return image.convert("L")
+    grey = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
-        grey = image.mode in ("L", "LA", "La")
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return image.convert("L" if grey else "RGB")
-    return image.convert("RGB")
+    return image.convert("L" if grey else "RGB")

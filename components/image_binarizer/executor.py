@@ -150,7 +150,8 @@ def check_dead_letters(
     """
     num_dead = sum(summary["count"] for summary in summaries.values())
     total = num_dead + sum(counts.values())
-    if num_dead > max_share * total:
+    # The quotient, unlike max_share * total, is exactly max_share where the share is just met.
+    if num_dead and num_dead / total > max_share:
         first = [entry for summary in summaries.values() for entry in summary["first"]]
         named = "; ".join(f"{name} ({reason})" for name, reason in first[:5])
         more = f" and {num_dead - 5} more" if num_dead > 5 else ""

@@ -4,7 +4,6 @@ import dataclasses
 import io
 import json
 import math
-from pathlib import PurePosixPath
 from typing import Literal, get_args
 
 import numpy as np
@@ -102,13 +101,14 @@ class ImageFormat:
         Raises:
           InputError: If the folder was not written by ImageBinarizer.
         """
-        try:
-            with _open(_path(examples_uri), "r") as file:
-                return cls(**json.loads(file.read()))
-        except OSError as error:
+        from tfx.dsl.io import fileio
+
+        if not fileio.exists(_path(examples_uri)):
             raise InputError(
                 f"{examples_uri} has no {_FILE_NAME}; give the Examples that ImageBinarizer wrote."
-            ) from error
+            )
+        with _open(_path(examples_uri), "r") as file:
+            return cls(**json.loads(file.read()))
 
 
 def _open(path: str, mode: str):
@@ -124,7 +124,8 @@ def _path(examples_uri: str) -> str:
 
 def examples_uri_of(split_pattern: str) -> str:
     """The artifact's folder, from a file pattern such as `.../Split-train/*`."""
-    return str(PurePosixPath(split_pattern).parent.parent)
+    # Not by pathlib, which makes one slash of the two in gs://.
+    return split_pattern.rsplit("/", 2)[0]
 
 
 def write_mean_image(examples_uri: str, split: str, mean_image: np.ndarray, count: int) -> None:

@@ -10,7 +10,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.saved_models import model_fingerprint
-from components.serving_validator.validate import find_serving_faults, write_warmup_requests
+from components.serving_validator.validate import find_serving_faults
 
 DECODER_KEY = "decoder"
 BLESSING_KEY = "blessing"
@@ -50,7 +50,6 @@ class Executor(base_executor.BaseExecutor):
             # A server reads local folders; an object store's decoder is copied for it.
             local = os.path.join(folder, "decoder")
             io_utils.copy_dir(decoder_path, local)
-            write_warmup_requests(local)
             faults = find_serving_faults(local)
             if not faults:
                 io_utils.copy_dir(local, path_utils.stamped_model_path(blessing.uri))

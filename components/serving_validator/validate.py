@@ -22,6 +22,8 @@ TOLERANCE = 1e-5
 
 _NUM_CODES = 8
 _NUM_GENERATED = 4
+# Seconds that a server gets to stop by itself; one that hangs may not heed the request.
+_STOP_SECONDS = 5.0
 _ADDRESS = re.compile(r"on (\S+:\d+)")
 
 
@@ -29,7 +31,7 @@ def find_serving_faults(decoder_path: str, timeout: float = 120.0) -> list[str]:
     """Serves a decoder as it would be served in production, and queries every signature.
 
     Args:
-      decoder_path: The decoder's SavedModel.
+      decoder_path: The decoder's SavedModel; warm-up requests are written into it.
       timeout: Seconds for the server to become ready, and again for each reply.
 
     Returns:
@@ -38,6 +40,7 @@ def find_serving_faults(decoder_path: str, timeout: float = 120.0) -> list[str]:
     """
     try:
         expected = _expected_replies(decoder_path)
+        write_warmup_requests(decoder_path)
         with (
             _serve(decoder_path, timeout) as target,
             DecoderClient(target, MODEL_NAME, timeout) as client,
@@ -105,10 +108,16 @@ def _serve(decoder_path: str, timeout: float) -> Iterator[str]:
             watchdog = threading.Timer(timeout, process.kill)
             watchdog.start()
             try:
-                yield _address(process)
+                address = _address(process)
+                watchdog.cancel()
+                yield address
             finally:
                 watchdog.cancel()
                 process.terminate()
+                try:
+                    process.wait(_STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
 
 def _address(process: subprocess.Popen) -> str:

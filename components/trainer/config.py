@@ -1,8 +1,12 @@
 """What a training run is made of; data that round-trips through JSON and YAML."""
 
 import dataclasses
+from typing import Literal, get_args
 
 from components.errors import InputError
+from components.image_binarizer import ImageFormat
+
+Architecture = Literal["conv", "dense"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +26,7 @@ class TrainingConfig:
         and the number of codes that its distortion is averaged over.
     """
 
-    architecture: str = "conv"
+    architecture: Architecture = "conv"
     latent_size: int = 16
     kl_weight: float = 1.0
     epochs: int = 12
@@ -33,6 +37,11 @@ class TrainingConfig:
     importance_samples: int = 5
 
     def __post_init__(self):
+        if self.architecture not in get_args(Architecture):
+            raise InputError(
+                f"Unknown architecture {self.architecture!r}; choose one of "
+                f"{', '.join(get_args(Architecture))}."
+            )
         for name in ("latent_size", "epochs", "batch_size", "importance_samples"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
@@ -41,3 +50,16 @@ class TrainingConfig:
                 raise InputError(f"{name} must be positive, not {getattr(self, name)}.")
         if not self.kl_weight >= 0:
             raise InputError(f"kl_weight must not be negative, but is {self.kl_weight}.")
+
+    def check_fits(self, image_format: ImageFormat) -> None:
+        """Refuses images that the model cannot be about.
+
+        Raises:
+          InputError: If the pixels are grey: a Bernoulli likelihood of grey pixels is not
+            normalised, so its ELBO would be no bound on anything.
+        """
+        if not image_format.is_binary:
+            raise InputError(
+                "The Bernoulli likelihood needs binary pixels, but binarization is 'none'; "
+                "choose threshold, stochastic or dynamic."
+            )

@@ -7,7 +7,6 @@ from pathlib import Path
 import tf_keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.errors import InputError
 from components.image_binarizer.image_format import (
     ImageFormat,
     examples_uri_of,
@@ -75,11 +74,7 @@ def train(
     examples_uri = examples_uri_of(train_files[0])
     image_format = ImageFormat.read(examples_uri)
     mean_image, num_images = read_mean_image(examples_uri, "train")
-    if not image_format.is_binary:
-        raise InputError(
-            "The Bernoulli likelihood needs binary pixels, but these are binarization 'none'; "
-            "choose threshold, stochastic or dynamic."
-        )
+    config.check_fits(image_format)
     batch_size = min(config.batch_size, num_images)
     steps_per_epoch = num_images // batch_size
     key = checkpoints.training_key(

@@ -4,13 +4,14 @@ An encoder maps images [B, H, W, C] in [0, 1] to the posterior's parameters [B, 
 codes [B, D] to one likelihood parameter per pixel, [B, H, W, C], without an activation.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import tf_keras
 from tf_keras import layers
 
-from components.errors import InputError
+from components.trainer.config import Architecture
 
 ImageShape = tuple[int, int, int]
 
@@ -35,14 +36,13 @@ def conv_encoder(image_shape: ImageShape, num_outputs: int) -> tf_keras.Model:
 def conv_decoder(
     image_shape: ImageShape, latent_size: int, mean_image: np.ndarray
 ) -> tf_keras.Model:
-    """The decoder of the TensorFlow CVAE tutorial: dense, then three transposed convolutions."""
+    """The decoder of the TensorFlow CVAE tutorial: dense, then three transposed convolutions.
+
+    Sizes that 4 does not divide are made a little larger and cropped.
+    """
     height, width, channels = image_shape
-    if height % _CONV_STRIDE or width % _CONV_STRIDE:
-        raise InputError(
-            f"The conv architecture needs a height and width that {_CONV_STRIDE} divides, "
-            f"not {height}x{width}; choose another image size or the dense architecture."
-        )
-    rows, columns = height // _CONV_STRIDE, width // _CONV_STRIDE
+    rows, columns = math.ceil(height / _CONV_STRIDE), math.ceil(width / _CONV_STRIDE)
+    surplus = (rows * _CONV_STRIDE - height, columns * _CONV_STRIDE - width)
     logit = log_odds(mean_image.reshape(-1, channels).mean(axis=0))
     return tf_keras.Sequential(
         [
@@ -54,6 +54,7 @@ def conv_decoder(
             layers.Conv2DTranspose(
                 channels, 3, padding="same", bias_initializer=tf_keras.initializers.Constant(logit)
             ),
+            layers.Cropping2D(((0, surplus[0]), (0, surplus[1]))),
         ],
         name="decoder",
     )
@@ -99,14 +100,14 @@ def log_odds(mean: np.ndarray) -> np.ndarray:
     return np.log(mean) - np.log1p(-mean)
 
 
-ARCHITECTURES: dict[str, tuple[Callable[..., tf_keras.Model], Callable[..., tf_keras.Model]]] = {
+ARCHITECTURES: dict[Architecture, tuple[Callable[..., tf_keras.Model], Callable[..., tf_keras.Model]]] = {
     "conv": (conv_encoder, conv_decoder),
     "dense": (dense_encoder, dense_decoder),
 }
 
 
 def build_networks(
-    architecture: str,
+    architecture: Architecture,
     image_shape: ImageShape,
     posterior_size: int,
     latent_size: int,
@@ -120,14 +121,7 @@ def build_networks(
       posterior_size: Number of parameters that the encoder gives.
       latent_size: Number of latent dimensions D.
       mean_image: The training set's mean image [H, W, C]; sets the decoder's output bias.
-
-    Raises:
-      InputError: If the architecture is unknown or cannot make this image size.
     """
-    if architecture not in ARCHITECTURES:
-        raise InputError(
-            f"Unknown architecture {architecture!r}; choose one of {', '.join(ARCHITECTURES)}."
-        )
     make_encoder, make_decoder = ARCHITECTURES[architecture]
     decoder = make_decoder(image_shape, latent_size, mean_image)
     return make_encoder(image_shape, posterior_size), decoder

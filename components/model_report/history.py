@@ -1,0 +1,65 @@
+"""A training's numbers, epoch by epoch."""
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+MEASURES = ("elbo", "rate", "distortion")
+_COLUMNS = tuple(prefix + measure for measure in MEASURES for prefix in ("", "val_"))
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What a training logged; NaN where it logged nothing or NaN.
+
+    Attributes:
+      epochs: Epoch numbers from 1, without gaps.
+      values: `elbo`, `val_elbo`, `rate`, ... to one number an epoch; nats per image.
+      missing: Epochs that have no row.
+    """
+
+    epochs: Sequence[int]
+    values: Mapping[str, Sequence[float]]
+    missing: frozenset[int]
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The first epoch with the highest validation ELBO; None if none has a finite one."""
+        scored = [
+            (value, -epoch)
+            for epoch, value in zip(self.epochs, self.values["val_elbo"], strict=True)
+            if math.isfinite(value)
+        ]
+        return -max(scored)[1] if scored else None
+
+
+def read_history(text: str) -> History:
+    """Reads a Keras CSVLogger's file, however damaged.
+
+    Args:
+      text: The file's text; its column `epoch` counts from 0. A resumed training may have
+        logged an epoch twice, of which the later row counts.
+    """
+    rows = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        epoch = _number(row.get("epoch"))
+        if math.isfinite(epoch) and epoch >= 0:
+            rows[int(epoch) + 1] = row
+    epochs = range(1, max(rows, default=0) + 1)
+    return History(
+        epochs=epochs,
+        values={
+            column: [_number(rows.get(epoch, {}).get(column)) for epoch in epochs]
+            for column in _COLUMNS
+        },
+        missing=frozenset(epochs) - frozenset(rows),
+    )
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return math.nan

@@ -1,0 +1,71 @@
+"""Numbers as the page shows them, and the use that a model makes of its latent dimensions."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+_ACTIVE_VARIANCE = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentUsage:
+    """How much each latent dimension tells about an image.
+
+    Attributes:
+      rates: Mean KL divergence from the prior, float64 [D]; nats per image.
+      active: Which dimensions are active, bool [D].
+      num_images: Images behind the means.
+    """
+
+    rates: np.ndarray
+    active: np.ndarray
+    num_images: int
+
+
+def latent_usage(mean: np.ndarray, variance: np.ndarray) -> LatentUsage:
+    """Rate of each dimension, and whether it is active.
+
+    Args:
+      mean: Posterior means [N, D].
+      variance: Posterior variances [N, D].
+
+    Returns:
+      Usage; a dimension is active if the variance of its posterior mean over images is above 0.01
+      (Burda et al. 2016, section 5.2).
+    """
+    mean, variance = mean.astype(np.float64), variance.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rates = 0.5 * (np.square(mean) + variance - 1.0 - np.log(variance)).mean(axis=0)
+        active = mean.var(axis=0) > _ACTIVE_VARIANCE
+    return LatentUsage(rates, active, len(mean))
+
+
+def nats(value: float | None, sign: str = "") -> str:
+    """A number with two decimals, or the word for what it is instead.
+
+    Args:
+      value: None where there is none.
+      sign: "+" to show the sign of positive numbers too.
+    """
+    if value is None:
+        return "missing"
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:{sign}.2f}"
+
+
+def score(values: Mapping[str, float], name: str, sign: str = "") -> str:
+    """A mean with its standard error, such as `-102.38 ± 1.20`.
+
+    Args:
+      values: Metric name to value.
+      name: The metric; its standard error is `<name>_standard_error`, or for a difference
+        `<name>_paired_standard_error`.
+      sign: "+" to show the sign of positive numbers too.
+    """
+    error = values.get(f"{name}_standard_error", values.get(f"{name}_paired_standard_error"))
+    return f"{nats(values.get(name), sign)} ± {nats(error)}"
