@@ -1,5 +1,7 @@
 """One local run: check the data, run the pipeline, tell how it went."""
 
+import contextlib
+import io
 import tempfile
 from pathlib import Path
 
@@ -37,9 +39,8 @@ def run_recipe(
     console = Console()
     source.check()
     _check_writable(root)
-    with console.status("Preparing the data set"):
-        source.prepare()
-        sizes = source.split_sizes(recipe.splits)
+    _prepare(source, console, verbose)
+    sizes = source.split_sizes(recipe.splits)
     if sizes["test"] < recipe.gate.min_examples:
         raise InputError(
             f"The test split has {sizes['test']:,} images, but the gate asks for "
@@ -91,6 +92,19 @@ def run_recipe(
         read_outcome(metadata_config, recipe.name),
         str(recipe.image_format),
     )
+
+
+def _prepare(source: DataSource, console: Console, verbose: bool) -> None:
+    """Downloads and writes the data set, the first time that it is used."""
+    import tensorflow_datasets as tfds
+
+    if console.is_terminal or verbose:
+        # TFDS draws its own bars, which a second live display would garble.
+        source.prepare()
+        return
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        source.prepare()
 
 
 def _check_writable(root: str) -> None:

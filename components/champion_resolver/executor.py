@@ -78,9 +78,9 @@ def resolve_champion(registry: ChampionRegistry, examples_uri: str, path: str) -
         return INDEPENDENT_PIXELS, 0
     if newest.image_format != image_format:
         raise InputError(
-            f"Champion {newest.version} in {registry.folder} is a model of {newest.image_format}; this data is "
-            f"{image_format}, so their ELBOs cannot be compared. Start a new line of champions "
-            "with another --serving-name."
+            f"Champion {newest.version} in {registry.folder} is a model of {newest.image_format}; "
+            f"this data is {image_format}, so their ELBOs cannot be compared. Start a new line of "
+            "champions with another --serving-name."
         )
     io_utils.copy_dir(newest.path, path)
     try:

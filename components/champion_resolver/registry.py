@@ -68,16 +68,17 @@ class ChampionRegistry:
         entry = os.path.join(self.folder, str(version))
         model = os.path.join(entry, _MODEL_FOLDER)
         try:
+            for needed in (_CARD_FILE, f"{_MODEL_FOLDER}/saved_model.pb"):
+                if not fileio.exists(os.path.join(entry, needed)):
+                    raise OSError(f"it has no {needed}")
             with fileio.open(os.path.join(entry, _CARD_FILE), "r") as file:
                 card = json.loads(file.read())
-            if not fileio.exists(os.path.join(model, "saved_model.pb")):
-                raise OSError("it has no saved_model.pb")
-            image_format = ImageFormat(**card["image_format"])
+            image_format = ImageFormat(**card.get("image_format", {}))
         # gfile raises OpError subclasses of its own next to OSError; JSON raises ValueError, and a
-        # card without an image format KeyError or TypeError.
+        # card without an image format TypeError or AttributeError.
         except Exception as error:
             raise InputError(
-                f"Champion {entry} is damaged ({error!r}); restore it, or remove its folder to fall "
+                f"Champion {entry} is damaged ({error}); restore it, or remove its folder to fall "
                 "back to the champion before it."
             ) from error
         return Champion(version, model, image_format, card)

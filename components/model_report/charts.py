@@ -12,6 +12,8 @@ from components.model_report.pictures import Picture, png_uri
 _LIGHT = ("#3b4048", "#1f6fb4", "#d06a0c")
 _DARK = ("#c3c8d0", "#6cb2f0", "#f2a154")
 _DPI = 200
+# Left, right, bottom and top, in inches.
+_MARGINS = (0.58, 0.08, 0.45, 0.3)
 _CSS_PIXELS_PER_INCH = 100
 _MAX_TICK_LABELS = 40
 
@@ -82,11 +84,7 @@ def usage_chart(usage: LatentUsage) -> Picture:
     return _chart(draw, (9.1, 2.4), f"Rate of each latent dimension, largest first: {rates}.")
 
 
-def _chart(
-    draw: Callable[..., None],
-    size: tuple[float, float],
-    alt: str,
-) -> Picture:
+def _chart(draw: Callable[..., None], size: tuple[float, float], alt: str) -> Picture:
     light, dark = (_png(draw, size, ink, colours) for ink, *colours in (_LIGHT, _DARK))
     return Picture(
         src=png_uri(light),
@@ -104,9 +102,11 @@ def _png(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    # Margins by hand: matplotlib's own layout draws every chart twice.
+    left, right, bottom, top = (inches / size[i // 2] for i, inches in enumerate(_MARGINS))
+    axes = figure.add_axes((left, bottom, 1.0 - left - right, 1.0 - bottom - top))
     axes.patch.set_alpha(0.0)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))

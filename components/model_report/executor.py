@@ -88,8 +88,8 @@ def _name(champion: types.Artifact) -> str:
 def _read_text(path: str) -> str:
     if not fileio.exists(path):
         return ""
-    with fileio.open(path, "r") as file:
-        return file.read()
+    with fileio.open(path, "rb") as file:
+        return file.read().decode("utf-8", errors="replace")
 
 
 def _first_records(split_uri: str, limit: int) -> list[bytes]:

@@ -36,14 +36,15 @@ class History:
 
 
 def read_history(text: str) -> History:
-    """Reads a Keras CSVLogger's file, however damaged.
+    """Reads a Keras CSVLogger's file; what is not a number in it counts as NaN.
 
     Args:
       text: The file's text; its column `epoch` counts from 0. A resumed training may have
         logged an epoch twice, of which the later row counts.
     """
     rows = {}
-    for row in csv.DictReader(io.StringIO(text)):
+    # The csv module refuses NUL, which a crash may leave at a file's end.
+    for row in csv.DictReader(io.StringIO(text.replace("\0", ""))):
         epoch = _number(row.get("epoch"))
         if math.isfinite(epoch) and epoch >= 0:
             rows[int(epoch) + 1] = row

@@ -58,14 +58,21 @@ def nats(value: float | None, sign: str = "") -> str:
     return f"{value:{sign}.2f}"
 
 
-def score(values: Mapping[str, float], name: str, sign: str = "") -> str:
+def score(values: Mapping[str, float], name: str) -> str:
     """A mean with its standard error, such as `-102.38 ± 1.20`.
 
     Args:
       values: Metric name to value.
-      name: The metric; its standard error is `<name>_standard_error`, or for a difference
-        `<name>_paired_standard_error`.
-      sign: "+" to show the sign of positive numbers too.
+      name: The metric; `<name>_standard_error` is its standard error.
     """
-    error = values.get(f"{name}_standard_error", values.get(f"{name}_paired_standard_error"))
-    return f"{nats(values.get(name), sign)} ± {nats(error)}"
+    return f"{nats(values.get(name))} ± {nats(values.get(f'{name}_standard_error'))}"
+
+
+def difference(values: Mapping[str, float]) -> str:
+    """An ELBO difference with the standard error of paired differences, such as `+0.52 ± 0.08`.
+
+    Args:
+      values: Metric name to difference; `elbo_standard_error` in it, the difference of two
+        standard errors, is not the standard error of the difference.
+    """
+    return f"{nats(values.get('elbo'), '+')} ± {nats(values.get('elbo_paired_standard_error'))}"

@@ -10,7 +10,7 @@ from components.elbo_evaluator.results import GateResult
 from components.image_binarizer.image_format import ImageFormat
 from components.model_report.charts import line_chart, usage_chart
 from components.model_report.history import MEASURES, History
-from components.model_report.numbers import nats, score
+from components.model_report.numbers import difference, nats, score
 from components.model_report.page import render
 from components.model_report.pictures import Picture, tiles
 from components.model_report.probes import (
@@ -85,7 +85,7 @@ def build_report(
 def _score_rows(gate: GateResult, champion: str) -> list[tuple[str, list[str]]]:
     models = {"candidate": gate.candidate, f"champion ({champion})": gate.champion}
     rows = [(name, [score(values, key) for key in _SCORES]) for name, values in models.items()]
-    rows.append(("difference", [score(gate.difference, "elbo", "+"), "", "", ""]))
+    rows.append(("difference", [difference(gate.difference), "", "", ""]))
     return rows
 
 

@@ -171,7 +171,7 @@ def test_truncated_file(file_format):
 
 @pytest.mark.parametrize("encoded", [b"", b"<html>Not found</html>", b"\x89PNG"])
 def test_not_an_image(encoded):
-    with pytest.raises(ValueError, match="^not an image in any format that Pillow reads$"):
+    with pytest.raises(ValueError, match=r"^not an image in any format that Pillow reads$"):
         decode_image(encoded)
 
 
@@ -206,8 +206,7 @@ _WHOLE = _encode(_noise_image().resize((8, 8)))
 def test_damaged_bytes_give_pixels_or_a_value_error(cut, junk):
     try:
         pixels = decode_image(_WHOLE[:cut] + junk)
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert (pixels.dtype, pixels.ndim) == (np.uint8, 3)
-        assert pixels.shape[2] in (1, 3)
+    except ValueError:
+        return
+    assert (pixels.dtype, pixels.ndim) == (np.uint8, 3)
+    assert pixels.shape[2] in (1, 3)

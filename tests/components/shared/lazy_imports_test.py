@@ -75,8 +75,6 @@ def test_imports_stay_light(code):
     assert _heavy_modules_after(code) == "[]"
 
 
-def test_the_component_itself_is_heavy():
+def test_a_heavy_import_would_be_reported():
     # Guards the test above: were nothing ever reported, it could not fail.
-    heavy = _heavy_modules_after("from components.image_binarizer import ImageBinarizer")
-    assert "'tfx'" in heavy
-    assert "'apache_beam'" in heavy
+    assert _heavy_modules_after("import grpc") == "['grpc']"

@@ -1,0 +1,233 @@
+"""The page of models and trainings that an ordinary run does not have."""
+
+import math
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.elbo_evaluator.results import GateResult
+from components.errors import InputError
+from components.image_binarizer.binarize import pack
+from components.image_binarizer.image_format import ImageFormat
+from components.model_report.history import read_history
+from components.model_report.report import build_report
+from tests.components.model_report.page_reader import Page
+
+_SHAPE = (5, 4)
+_RECIPE = {"name": "small", "dataset": "corners"}
+_HISTORY = "epoch,elbo,val_elbo\n0,-3.0,-4.0\n"
+
+
+def _scores(elbo=-100.0):
+    return {
+        f"{name}{suffix}": elbo
+        for name in ("elbo", "rate", "distortion", "importance_weighted_bound")
+        for suffix in ("", "_standard_error")
+    }
+
+
+def _gate(**changes):
+    fields = {
+        "num_examples": 1_234,
+        "candidate": _scores(),
+        "champion": _scores(-200.0),
+        "difference": {
+            "elbo": 100.0,
+            "elbo_standard_error": 9.0,
+            "elbo_paired_standard_error": 1.5,
+        },
+        "by_label": {},
+        "blessed": True,
+        "failures": (),
+    }
+    return GateResult(**{**fields, **changes})
+
+
+def _examples(channels=1):
+    """Images that are white in the top left corner alone, where rows outnumber columns."""
+    pixels = np.zeros((20, *_SHAPE, channels), np.uint8)
+    pixels[:, 0, 0] = 1
+    return [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={
+                    "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[record])),
+                }
+            )
+        ).SerializeToString()
+        for record in pack(pixels, _image_format(channels))
+    ]
+
+
+def _image_format(channels=1):
+    return ImageFormat(*_SHAPE, channels, "threshold")
+
+
+def _model(latent_size, channels=1, fill=None):
+    """Signatures alone: the top left pixel is a code's first dimension, the next its second."""
+
+    def images_of(z):
+        mean = np.zeros((len(z), *_SHAPE, channels), np.float32)
+        mean[:, 0, 0] = tf.sigmoid(z[:, :1])
+        if latent_size > 1:
+            mean[:, 0, 1] = tf.sigmoid(z[:, 1:2])
+        mean = tf.constant(mean if fill is None else np.full_like(mean, fill))
+        return {"mean": mean, "mode": tf.round(mean), "sample": tf.round(mean)}
+
+    def posterior(number):
+        grid = np.linspace(-1.0, 1.0, number * latent_size).reshape(number, latent_size)
+        mean = tf.constant(grid if fill is None else np.full_like(grid, fill), tf.float32)
+        return mean, tf.ones_like(mean)
+
+    def evaluate(examples):
+        mean, variance = posterior(len(examples))
+        return {"posterior_mean": mean, "posterior_variance": variance}
+
+    def encode(images):
+        mean, variance = posterior(len(images))
+        return {"mean": mean, "variance": variance}
+
+    def generate(number, seed):
+        z = tf.random.stateless_normal([int(number), latent_size], [int(seed), 0])
+        return {**images_of(z), "z": z}
+
+    return types.SimpleNamespace(
+        signatures={
+            "evaluate": evaluate,
+            "encode": encode,
+            "decode": images_of,
+            "reconstruct": lambda images: images_of(posterior(len(images))[0]),
+            "generate": generate,
+        }
+    )
+
+
+def _page(**changes):
+    channels = changes.pop("channels", 1)
+    arguments = {
+        "recipe": _RECIPE,
+        "image_format": _image_format(channels),
+        "gate": _gate(),
+        "blessed": True,
+        "champion": "registered champion, version 3",
+        "history": read_history(_HISTORY),
+        "model": _model(3, channels),
+        "test_examples": _examples(channels),
+    }
+    return build_report(**{**arguments, **changes})
+
+
+def test_recipe_text_is_escaped():
+    nasty = '</code></pre><script>alert("x")</script><img src="http://example.com/x.png">'
+    html = _page(
+        recipe={"name": nasty, "dataset": nasty, "description": nasty},
+        champion=nasty,
+        blessed=False,
+        gate=_gate(failures=(nasty,)),
+    )
+    page = Page(html)
+    tags = {tag for tag, _, _ in page.attributes}
+    assert "script" not in tags
+    assert all("http:" not in (value or "") for _, _, value in page.attributes)
+    assert page.text[""].count('<script>alert("x")</script>') == 4
+    assert "<script>" in page.text["recipe"]
+
+
+def test_a_plane_is_shown_as_a_grid():
+    page = Page(_page(model=_model(2)))
+    grid = page.pixels("manifold")
+    assert grid.shape == (20 * 6 - 1, 20 * 5 - 1)
+    assert "interpolations" not in page.images
+    # The first dimension, seen in the first pixel, grows to the right; the second downwards.
+    assert (np.diff(grid[0, 0::5].astype(int)) > 0).all()
+    assert (np.diff(grid[0::6, 1].astype(int)) > 0).all()
+    assert len(set(grid[0::6, 0])) == 1
+
+
+@pytest.mark.parametrize("latent_size", [1, 3])
+def test_other_latent_spaces_are_shown_as_interpolations(latent_size):
+    page = Page(_page(model=_model(latent_size)))
+    assert page.pixels("interpolations").shape == (5 * 6 - 1, 14 * 5 - 1)
+    assert "manifold" not in page.images
+
+
+def test_colour_images():
+    block = Page(_page(channels=3)).pixels("reconstructions")
+    assert block.shape == (3 * 6 - 1, 8 * 5 - 1, 3)
+    assert (block[0, 0] == 255).all()
+    assert (block[1:5, 0:4] == 0).all()
+
+
+def test_a_model_of_nan_is_shown_as_such():
+    broken = _scores(math.nan)
+    html = _page(
+        model=_model(3, fill=math.nan),
+        gate=_gate(
+            candidate=broken,
+            difference={"elbo": math.nan, "elbo_paired_standard_error": math.inf},
+            by_label={0: {**broken, "example_count": 1.0}},
+        ),
+        blessed=False,
+        history=read_history("epoch,elbo,val_elbo\n0,nan,nan\n1,inf,-inf\n"),
+    )
+    page = Page(html)
+    assert page.rows["scores"][1][1:] == ["NaN ± NaN"] * 4
+    assert page.rows["scores"][3][1] == "NaN ± ∞"
+    assert page.rows["labels"][1] == ["0", "1", "NaN ± NaN"]
+    assert page.rows["training"][2][1:4] == ["∞", "-∞", "NaN"]
+    assert "No epoch has a finite validation ELBO" in page.text["training"]
+    assert "0 of 3 latent dimensions are active; the rates sum to NaN" in page.text["usage"]
+    assert "0: NaN" in page.images["usage"][0]["alt"]
+    red = (214, 39, 90)
+    assert (page.pixels("prior")[0, 0] == red).all()
+    block = page.pixels("reconstructions")
+    assert (block[0, 0] == 255).all()
+    assert (block[6, 0] == red).all()
+
+
+def test_the_difference_has_the_paired_standard_error():
+    # TFMA also gives the difference of the two standard errors, under a name that misleads.
+    assert Page(_page()).rows["scores"][3][1] == "+100.00 ± 1.50"
+
+
+def test_missing_metrics_are_named():
+    page = Page(_page(gate=_gate(champion={}, difference={}), blessed=False))
+    assert page.rows["scores"][2][1:] == ["missing ± missing"] * 4
+    assert "The Evaluator gives no reason." in page.text[""]
+
+
+def test_missing_epochs_are_named():
+    csv = "epoch,elbo,val_elbo\n0,-3.0,-4.0\n2,-1.0,oops\n2,-1.5\n"
+    page = Page(_page(history=read_history(csv)))
+    rows = page.rows["training"][1:]
+    assert rows[0][:4] == ["1", "-3.00", "-4.00", "NaN"]
+    assert rows[1] == ["2", *["missing"] * 6]
+    assert rows[2][:3] == ["3", "-1.50", "NaN"]
+    assert "The dotted line is epoch 1" in page.text["training"]
+    assert "1 of 3 epochs are missing in history.csv" in page.text["training"]
+
+
+@pytest.mark.parametrize("csv", ["", "epoch,elbo\n", "\0garbage"])
+def test_no_history(csv):
+    page = Page(_page(history=read_history(csv)))
+    assert "no epoch in its history.csv" in page.text["training"]
+
+
+def test_images_without_labels_have_no_label_table():
+    assert "labels" not in Page(_page(gate=_gate(by_label={-1: _scores()}))).rows
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_few_test_images(number):
+    page = Page(_page(test_examples=_examples()[:number]))
+    assert ("There are no test images." in page.text["reconstructions"]) == (number == 0)
+    assert "interpolations" not in page.images
+
+
+def test_a_model_without_a_signature_is_refused():
+    model = _model(3)
+    del model.signatures["encode"]
+    with pytest.raises(InputError, match="no signature encode"):
+        _page(model=model)
