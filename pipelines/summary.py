@@ -1,6 +1,7 @@
 """The table that a run ends with."""
 
 import dataclasses
+import json
 import os
 
 from rich.console import Console
@@ -21,27 +22,39 @@ class Outcome:
       champion: What kind of model the champion was.
       pushed_path: The pushed decoder's folder, or None.
       reason: Why nothing was pushed; empty if something was.
+      num_undecodable: Images that could not be decoded and were left out.
+      dead_letters: The folder that holds them.
     """
 
     gate: GateResult
     champion: str
     pushed_path: str | None
     reason: str
+    num_undecodable: int
+    dead_letters: str
 
 
 def read_outcome(metadata_config, pipeline_name: str) -> Outcome:
     """Reads the outcome of a pipeline's latest run from its artifacts."""
-    evaluation = latest_step(metadata_config, pipeline_name, "Evaluator").outputs["evaluation"]
-    champion = latest_step(metadata_config, pipeline_name, "ChampionResolver").outputs["champion"]
-    pushed = latest_step(metadata_config, pipeline_name, "DecoderPusher").outputs["pushed_model"]
+
+    def output(node_id: str, key: str):
+        return latest_step(metadata_config, pipeline_name, node_id).outputs[key]
+
+    champion = output("ChampionResolver", "champion")
+    pushed = output("DecoderPusher", "pushed_model")
+    dead_letters = output("ImageBinarizer", "dead_letters")
     kind = champion.custom_properties[KIND_PROPERTY].string_value
     version = champion.custom_properties["version"].int_value
     destination = pushed.custom_properties["pushed_destination"].string_value
     return Outcome(
-        gate=read_gate_result(evaluation.uri),
+        gate=read_gate_result(output("Evaluator", "evaluation").uri),
         champion=f"{kind}, version {version}" if version else kind,
         pushed_path=destination or None,
         reason=pushed.custom_properties["reason"].string_value,
+        num_undecodable=sum(
+            json.loads(dead_letters.custom_properties["split_sizes"].string_value).values()
+        ),
+        dead_letters=dead_letters.uri,
     )
 
 
@@ -81,13 +94,20 @@ def print_summary(console: Console, steps: list[Step], outcome: Outcome, target:
     console.print()
     console.print(scores)
     console.print(f"on {gate.num_examples:,} test images, {target}", highlight=False)
+    if outcome.num_undecodable:
+        console.print(
+            f"[bold yellow]Could not be decoded: {outcome.num_undecodable:,}[/] of the images; "
+            f"they were left out, and are in {outcome.dead_letters}",
+            soft_wrap=True,
+            highlight=False,
+        )
     console.print()
     if outcome.pushed_path:
         serving_dir = os.path.dirname(outcome.pushed_path)
         console.print("[bold green]Blessed[/]: every threshold of the gate holds.")
         console.print(f"Decoder:  {outcome.pushed_path}", soft_wrap=True, highlight=False)
         console.print(f"Serve it: tfx-vae serve {serving_dir}", soft_wrap=True, highlight=False)
-        console.print("Ask it:   tfx-vae generate --output digits.png", highlight=False)
+        console.print("Ask it:   tfx-vae generate --output generated.png", highlight=False)
     else:
         console.print(
             f"[bold red]Not blessed[/]: {outcome.reason}.", soft_wrap=True, highlight=False

@@ -50,6 +50,7 @@ def line_chart(
             axes.text(0.5, 0.5, "no finite value", color=ink, ha="center", transform=axes.transAxes)
         if marked_epoch is not None:
             axes.axvline(marked_epoch, color=ink, linewidth=0.8, linestyle=":")
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch", color=ink, fontsize=8)
         axes.set_title(f"{title}, nats per image", color=ink, fontsize=9, loc="left")

@@ -73,6 +73,7 @@ def build_report(
         reconstructions=_reconstructions(probes),
         prior=_prior(probes),
         prior_seed=PRIOR_SEED,
+        red_pixels=not np.isfinite(probes.prior["mean"]).all(),
         manifold=_manifold(probes),
         interpolations=_interpolations(probes),
         usage=probes.usage,

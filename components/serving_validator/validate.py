@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ TOLERANCE = 1e-5
 
 _NUM_CODES = 8
 _NUM_GENERATED = 4
+_FAULT_LENGTH = 500
 # Seconds that a server gets to stop by itself; one that hangs may not heed the request.
 _STOP_SECONDS = 5.0
 _ADDRESS = re.compile(r"on (\S+:\d+)")
@@ -52,7 +54,8 @@ def find_serving_faults(decoder_path: str, timeout: float = 120.0) -> list[str]:
             return faults
     # A model may fail to load, trace or run in any way; all of them make it unfit to serve.
     except Exception as error:
-        return [f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"]
+        # TensorFlow's messages run over several lines, and their first one seldom says what it is.
+        return [f"{type(error).__name__}: {textwrap.shorten(str(error), _FAULT_LENGTH)}"]
 
 
 def _requests(model) -> dict[str, dict[str, np.ndarray]]:

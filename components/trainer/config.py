@@ -29,7 +29,7 @@ class TrainingConfig:
     architecture: Architecture = "conv"
     latent_size: int = 16
     kl_weight: float = 1.0
-    epochs: int = 12
+    epochs: int = 10
     batch_size: int = 128
     learning_rate: float = 2e-3
     gradient_clip_norm: float = 200.0

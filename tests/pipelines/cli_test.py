@@ -60,9 +60,7 @@ def test_recipes_show_prints_every_field():
         (["generate", "--output", "nothing/a.png"], "nothing is not a folder; make it"),
     ],
 )
-def test_mistakes_end_with_one_line_and_nothing_written(
-    arguments, message, tmp_path, monkeypatch
-):
+def test_mistakes_end_with_one_line_and_nothing_written(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = invoke(*arguments)
     assert result.exit_code == 1

@@ -77,7 +77,7 @@ def test_what_makes_no_sense_is_refused(changes, message):
 
 
 def test_a_missing_field_is_named():
-    with pytest.raises(InputError, match="lacks the field 'image_format.height'"):
+    with pytest.raises(InputError, match=r"lacks the field 'image_format\.height'"):
         Recipe.from_dict(
             {
                 **load_recipe("mnist").to_dict(),

@@ -74,9 +74,8 @@ def test_only_the_decoders_signatures_are_there(loaded):
 @pytest.mark.parametrize("batch", [1, 7])
 def test_decode_equals_the_full_models(loaded, full_model, batch):
     outputs = _call(loaded, "decode", z=_codes(batch))
-    assert {name: value.shape for name, value in outputs.items()} == {
-        name: (batch, 28, 28, 1) for name in ("mean", "mode", "sample")
-    }
+    assert sorted(outputs) == ["mean", "mode", "sample"]
+    assert {value.shape for value in outputs.values()} == {(batch, 28, 28, 1)}
     assert outputs["mean"].std() > 0
     _equal(outputs, _call(full_model, "decode", z=_codes(batch)))
 
@@ -124,7 +123,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 model = tf.saved_model.load({decoder.uri + "/Format-Serving"!r})
-assert not any(m.split(".")[0] in ("components", "tf_keras", "tfx") for m in sys.modules)
+assert not any(m.split(".")[0] in ("components", "tfx") for m in sys.modules)
 z = tf.constant(np.load("z.npy"))
 np.save("mean.npy", model.signatures["serving_default"](z=z)["mean"].numpy())
 """

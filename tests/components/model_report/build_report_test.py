@@ -182,6 +182,7 @@ def test_a_model_of_nan_is_shown_as_such():
     assert "0: NaN" in page.images["usage"][0]["alt"]
     red = (214, 39, 90)
     assert (page.pixels("prior")[0, 0] == red).all()
+    assert "red pixels are not finite" in page.text["prior"]
     block = page.pixels("reconstructions")
     assert (block[0, 0] == 255).all()
     assert (block[6, 0] == red).all()

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import time
 from contextlib import contextmanager
@@ -55,6 +56,10 @@ def server_script(monkeypatch, tmp_path):
         return lambda: int((tmp_path / "pid").read_text())
 
     return use
+
+
+def _copy(source, destination):
+    return str(shutil.copytree(source, destination))
 
 
 def _is_running(pid):
@@ -225,13 +230,6 @@ def test_a_server_that_computes_something_else(
     monkeypatch.setattr(validate, "_expected_replies", other_expected)
     path = _copy(good[0] / "Format-Serving", tmp_path / "model")
     assert find_serving_faults(path) == ([fault] if fault else [])
-
-
-def _copy(source, destination):
-    tf.io.gfile.makedirs(str(destination.parent))
-    import shutil
-
-    return str(shutil.copytree(source, destination))
 
 
 def test_outputs_and_flipped_pixels_are_compared():

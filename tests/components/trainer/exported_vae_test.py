@@ -59,9 +59,7 @@ def test_holds_weights_and_nothing_else(trained):
 
 
 def test_elbo_is_minus_distortion_minus_rate(scores):
-    np.testing.assert_allclose(
-        scores["elbo"], -(scores["distortion"] + scores["rate"]), rtol=1e-6
-    )
+    np.testing.assert_allclose(scores["elbo"], -(scores["distortion"] + scores["rate"]), rtol=1e-6)
 
 
 def test_rate_is_the_closed_form_of_the_posterior_it_reports(scores):

@@ -1,0 +1,88 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from components.image_binarizer.image_format import ImageFormat
+from components.saved_models import model_fingerprint
+
+_SCORES = {"elbo": -80.25, "elbo_standard_error": 0.5, "rate": 20.0, "distortion": 60.25}
+
+
+@dataclasses.dataclass
+class Candidate:
+    """The input artifacts of DecoderPusher for one model."""
+
+    model: object
+    decoder: object
+    evaluation: object
+    model_blessing: object
+    infra_blessing: object
+
+    def inputs(self):
+        return {field.name: [getattr(self, field.name)] for field in dataclasses.fields(self)}
+
+
+def _write_model(folder, content):
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_text(content)
+    (folder / "variables" / "variables.index").write_text(f"weights of {content}")
+
+
+@pytest.fixture
+def make_candidate(tmp_path, monkeypatch):
+    """Makes a model called `name` with all that belongs to it; the pusher loads no model."""
+    from tfx.types import standard_artifacts
+    from tfx.utils import path_utils
+
+    from components.decoder_pusher import executor
+    from components.elbo_evaluator.results import GateResult
+
+    results = {}
+    monkeypatch.setattr(executor, "read_gate_result", lambda uri: results[uri])
+
+    def make(name, number, blessed=True, infra_blessed=True, failures=()):
+        folder = tmp_path / "artifacts" / name
+        candidate = Candidate(
+            standard_artifacts.Model(),
+            standard_artifacts.Model(),
+            standard_artifacts.ModelEvaluation(),
+            standard_artifacts.ModelBlessing(),
+            standard_artifacts.InfraBlessing(),
+        )
+        for field, (artifact,) in candidate.inputs().items():
+            artifact.uri = str(folder / field)
+        candidate.model.id = number
+        model_path = folder / "model" / "Format-Serving"
+        decoder_path = folder / "decoder" / "Format-Serving"
+        _write_model(model_path, f"model {name}")
+        _write_model(decoder_path, f"decoder {name}")
+        candidate.decoder.set_string_custom_property(
+            "source_model_fingerprint", model_fingerprint(str(model_path))
+        )
+        results[candidate.evaluation.uri] = GateResult(
+            500, _SCORES, {}, {}, {}, blessed, tuple(failures)
+        )
+        blessing = candidate.model_blessing
+        blessing.set_string_custom_property("current_model", candidate.model.uri)
+        blessing.set_int_custom_property("current_model_id", number)
+        blessing.set_int_custom_property("blessed", int(blessed))
+        infra = candidate.infra_blessing
+        infra.set_string_custom_property(
+            "decoder_fingerprint", model_fingerprint(str(decoder_path))
+        )
+        infra.set_int_custom_property("blessed", int(infra_blessed))
+        infra.set_string_custom_property("reasons", "" if infra_blessed else "decode: it is NaN")
+        if infra_blessed:
+            stamped = Path(path_utils.stamped_model_path(infra.uri))
+            _write_model(stamped, f"decoder {name}")
+            (stamped / "assets.extra").mkdir()
+            (stamped / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"requests")
+        return candidate
+
+    return make
+
+
+@pytest.fixture
+def image_format():
+    return dataclasses.asdict(ImageFormat(28, 28, 1, "threshold"))
