@@ -141,6 +141,8 @@ def run(
     from pipelines.recipe import load_recipe
 
     set_verbosity(verbose)
+    # A log file shows each line when it is written, not when the run has ended.
+    sys.stdout.reconfigure(line_buffering=True)
     changes = {_RECIPE_FIELDS[name]: value for name, value in options.items() if value is not None}
     changes |= dict(_assignment(text, "--set", "FIELD=VALUE") for text in settings)
     for text in splits:

@@ -13,6 +13,7 @@ from components.decoder_exporter import DecoderExporter
 from components.decoder_pusher import DecoderPusher
 from components.elbo_evaluator import elbo_evaluator
 from components.image_binarizer import ImageBinarizer
+from components.model_report import ModelReport
 from components.serving_validator import ServingValidator
 from components.tfds_example_gen import DataSource, TfdsExampleGen
 from components.trainer import vae_trainer
@@ -111,6 +112,15 @@ def create_pipeline(
             "training": dataclasses.asdict(recipe.training),
         },
     )
+    report = ModelReport(
+        examples=examples,
+        model=model,
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        champion=champion_resolver.outputs["champion"],
+        recipe=recipe.to_dict(),
+    )
     return tfx_pipeline.Pipeline(
         pipeline_name=recipe.name,
         pipeline_root=places.artifacts,
@@ -126,6 +136,7 @@ def create_pipeline(
             exporter,
             validator,
             pusher,
+            report,
         ],
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=beam_pipeline_args,

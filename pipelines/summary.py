@@ -24,6 +24,7 @@ class Outcome:
       reason: Why nothing was pushed; empty if something was.
       num_undecodable: Images that could not be decoded and were left out.
       dead_letters: The folder that holds them.
+      report: The page of pictures and numbers.
     """
 
     gate: GateResult
@@ -32,6 +33,7 @@ class Outcome:
     reason: str
     num_undecodable: int
     dead_letters: str
+    report: str
 
 
 def read_outcome(metadata_config, pipeline_name: str) -> Outcome:
@@ -55,6 +57,7 @@ def read_outcome(metadata_config, pipeline_name: str) -> Outcome:
             json.loads(dead_letters.custom_properties["split_sizes"].string_value).values()
         ),
         dead_letters=dead_letters.uri,
+        report=output("ModelReport", "report").custom_properties["page"].string_value,
     )
 
 
@@ -113,3 +116,4 @@ def print_summary(console: Console, steps: list[Step], outcome: Outcome, target:
             f"[bold red]Not blessed[/]: {outcome.reason}.", soft_wrap=True, highlight=False
         )
         console.print("Nothing was pushed; what was served before is served still.")
+    console.print(f"Report:   {outcome.report}", soft_wrap=True, highlight=False)

@@ -14,6 +14,7 @@ from tf_keras import layers
 from components.trainer.config import Architecture
 
 ImageShape = tuple[int, int, int]
+NetworkBuilder = Callable[..., tf_keras.Model]
 
 # The two strided layers of the conv nets divide height and width by this.
 _CONV_STRIDE = 4
@@ -100,7 +101,7 @@ def log_odds(mean: np.ndarray) -> np.ndarray:
     return np.log(mean) - np.log1p(-mean)
 
 
-ARCHITECTURES: dict[Architecture, tuple[Callable[..., tf_keras.Model], Callable[..., tf_keras.Model]]] = {
+ARCHITECTURES: dict[Architecture, tuple[NetworkBuilder, NetworkBuilder]] = {
     "conv": (conv_encoder, conv_decoder),
     "dense": (dense_encoder, dense_decoder),
 }

@@ -103,6 +103,7 @@ def test_an_equal_model_is_blessed_when_no_improvement_is_asked_for(judge):
     assert (difference["elbo"], difference["elbo_paired_standard_error"]) == (0.0, 0.0)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 @pytest.mark.parametrize("candidate", ["nan", "infinite"])
 def test_a_score_that_is_not_finite_is_not_blessed(judge, candidate):
     evaluation, blessing = judge(candidate, "worse", GateConfig(-1e9, -1e9, 1))

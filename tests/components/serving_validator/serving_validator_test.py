@@ -249,7 +249,7 @@ def test_outputs_and_flipped_pixels_are_compared():
 
 
 def test_a_server_that_hangs_while_loading_is_killed(good, server_script, tmp_path):
-    pid = server_script("exec sleep 600")
+    pid = server_script("exec sleep 30")
     started = time.monotonic()
     path = _copy(good[0] / "Format-Serving", tmp_path / "model")
     (fault,) = find_serving_faults(path, timeout=0.5)
@@ -263,7 +263,7 @@ def test_a_server_that_neither_answers_nor_stops_is_killed(
 ):
     monkeypatch.setattr(validate, "_STOP_SECONDS", 0.5)
     # Nobody listens on port 1; the script does not heed SIGTERM.
-    pid = server_script("trap '' TERM\necho on 127.0.0.1:1\nwhile :; do sleep 0.1; done")
+    pid = server_script("trap '' TERM\necho on 127.0.0.1:1\nfor _ in $(seq 300); do sleep 0.1; done")
     started = time.monotonic()
     path = _copy(good[0] / "Format-Serving", tmp_path / "model")
     (fault,) = find_serving_faults(path, timeout=1.0)
@@ -273,7 +273,7 @@ def test_a_server_that_neither_answers_nor_stops_is_killed(
 
 
 def test_a_ready_server_is_not_killed_while_it_answers(server_script, tmp_path):
-    pid = server_script("echo on 127.0.0.1:1\nexec sleep 600")
+    pid = server_script("echo on 127.0.0.1:1\nexec sleep 30")
     with validate._serve(str(tmp_path), timeout=0.5):
         time.sleep(1.0)
         with open(f"/proc/{pid()}/stat") as file:
