@@ -33,6 +33,7 @@ clean: ## remove the environment and everything the demo wrote
 	rm -rf $(VENV) runs *.egg-info
 
 # pip before 25 refuses hashes for dependencies with extras, so dependencies come from the lock alone.
+# The build tools come first, so that what is compiled is compiled with the locked ones.
 $(STAMP): $(LOCK) setup.py
 	@set -euo pipefail; \
 	python=""; \
@@ -53,6 +54,9 @@ $(STAMP): $(LOCK) setup.py
 	  echo "  Install them: sudo apt-get install g++ python3.10-dev" >&2; exit 1; fi; \
 	echo "Building $(VENV) from $(LOCK) with $$("$$python" --version) (2 to 4 minutes, once) ..."; \
 	rm -rf $(VENV); "$$python" -m venv $(VENV); \
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(LOCK); \
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	install="$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation"; \
+	awk '/^[a-z]/ { wanted = /^(setuptools|wheel)==/ } wanted' $(LOCK) \
+	  | $$install --require-hashes -r /dev/stdin; \
+	$$install --require-hashes -r $(LOCK); \
+	$$install --editable .; \
 	touch $(STAMP)

@@ -98,12 +98,15 @@ def _prepare(source: DataSource, console: Console, verbose: bool) -> None:
     """Downloads and writes the data set, the first time that it is used."""
     import tensorflow_datasets as tfds
 
-    if console.is_terminal or verbose:
-        # TFDS draws its own bars, which a second live display would garble.
+    if verbose:
         source.prepare()
         return
-    tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if not console.is_terminal:
+            # Without a terminal, TFDS would write a line for every change of its bars.
+            tfds.disable_progress_bar()
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         source.prepare()
 
 

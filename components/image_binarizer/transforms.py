@@ -16,8 +16,8 @@ from components.image_binarizer.image_format import ImageFormat, write_mean_imag
 DEAD_LETTERS = "dead_letters"
 SUMS = "sums"
 
-# Enough to make a batch op pay, little enough for large photographs.
-_MAX_BATCH = 256
+# Enough to make a batch op pay; a batch of photographs stays small too, because it is in bytes.
+_MAX_BATCH_BYTES = 1 << 24
 _NAMED_DEAD_LETTERS = 5
 
 
@@ -79,7 +79,12 @@ def BinarizeExamples(raw: beam.PCollection, image_format: ImageFormat) -> dict:
     decoded = raw | "Decode" >> beam.ParDo(DecodeDoFn()).with_outputs(DEAD_LETTERS, main="images")
     binarized = (
         decoded.images
-        | "Batch" >> beam.BatchElements(min_batch_size=1, max_batch_size=_MAX_BATCH)
+        | "Batch"
+        >> beam.BatchElements(
+            min_batch_size=1,
+            max_batch_size=_MAX_BATCH_BYTES,
+            element_size_fn=lambda element: element[0].nbytes,
+        )
         | "Binarize"
         >> beam.ParDo(BinarizeBatchDoFn(image_format)).with_outputs(SUMS, main="examples")
     )

@@ -263,7 +263,9 @@ def test_a_server_that_neither_answers_nor_stops_is_killed(
 ):
     monkeypatch.setattr(validate, "_STOP_SECONDS", 0.5)
     # Nobody listens on port 1; the script does not heed SIGTERM.
-    pid = server_script("trap '' TERM\necho on 127.0.0.1:1\nfor _ in $(seq 300); do sleep 0.1; done")
+    pid = server_script(
+        "trap '' TERM\necho on 127.0.0.1:1\nfor _ in $(seq 300); do sleep 0.1; done"
+    )
     started = time.monotonic()
     path = _copy(good[0] / "Format-Serving", tmp_path / "model")
     (fault,) = find_serving_faults(path, timeout=1.0)
