@@ -100,6 +100,7 @@ def create_pipeline(
     pusher = DecoderPusher(
         model=model,
         decoder=exporter.outputs["decoder"],
+        champion=champion_resolver.outputs["champion"],
         evaluation=evaluator.outputs["evaluation"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=validator.outputs["blessing"],

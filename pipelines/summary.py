@@ -7,7 +7,7 @@ import os
 from rich.console import Console
 from rich.table import Table
 
-from components.champion_resolver.executor import KIND_PROPERTY
+from components.champion_resolver.executor import KIND_PROPERTY, VERSION_PROPERTY
 from components.elbo_evaluator.results import GateResult, read_gate_result
 from pipelines.local_runner import Step
 from pipelines.metadata import latest_step
@@ -46,7 +46,7 @@ def read_outcome(metadata_config, pipeline_name: str) -> Outcome:
     pushed = output("DecoderPusher", "pushed_model")
     dead_letters = output("ImageBinarizer", "dead_letters")
     kind = champion.custom_properties[KIND_PROPERTY].string_value
-    version = champion.custom_properties["version"].int_value
+    version = champion.custom_properties[VERSION_PROPERTY].int_value
     destination = pushed.custom_properties["pushed_destination"].string_value
     return Outcome(
         gate=read_gate_result(output("Evaluator", "evaluation").uri),

@@ -21,6 +21,7 @@ REGISTRY_KEY = "registry"
 CODE_FINGERPRINT_KEY = "code_fingerprint"
 
 KIND_PROPERTY = "kind"
+VERSION_PROPERTY = "version"
 INDEPENDENT_PIXELS = "independent pixels"
 REGISTERED = "registered champion"
 
@@ -53,7 +54,7 @@ class Executor(base_executor.BaseExecutor):
             registry, examples_uri, path_utils.serving_model_dir(champion.uri)
         )
         champion.set_string_custom_property(KIND_PROPERTY, kind)
-        champion.set_int_custom_property("version", version)
+        champion.set_int_custom_property(VERSION_PROPERTY, version)
 
 
 def resolve_champion(registry: ChampionRegistry, examples_uri: str, path: str) -> tuple[str, int]:

@@ -25,6 +25,7 @@ class DecoderPusherSpec(ComponentSpec):
     INPUTS = {  # noqa: RUF012
         executor.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
         executor.DECODER_KEY: ChannelParameter(type=standard_artifacts.Model),
+        executor.CHAMPION_KEY: ChannelParameter(type=standard_artifacts.Model),
         executor.EVALUATION_KEY: ChannelParameter(type=standard_artifacts.ModelEvaluation),
         executor.MODEL_BLESSING_KEY: ChannelParameter(type=standard_artifacts.ModelBlessing),
         executor.INFRA_BLESSING_KEY: ChannelParameter(type=standard_artifacts.InfraBlessing),
@@ -37,8 +38,8 @@ class DecoderPusherSpec(ComponentSpec):
 class DecoderPusher(base_component.BaseComponent):
     """Pushes a decoder that both validators blessed, and makes its model the champion.
 
-    Unlike the stock Pusher it checks that the blessings are of this model, makes the version
-    appear whole, and numbers versions 1, 2, 3, ...
+    Unlike the stock Pusher it checks that the blessings are of this model and that no other
+    champion was pushed since, makes the version appear whole, and numbers versions 1, 2, 3, ...
 
     Component `outputs` contains:
      - `pushed_model`: Channel of type `standard_artifacts.PushedModel`.
@@ -51,6 +52,7 @@ class DecoderPusher(base_component.BaseComponent):
         self,
         model: types.BaseChannel,
         decoder: types.BaseChannel,
+        champion: types.BaseChannel,
         evaluation: types.BaseChannel,
         model_blessing: types.BaseChannel,
         infra_blessing: types.BaseChannel,
@@ -63,6 +65,7 @@ class DecoderPusher(base_component.BaseComponent):
         Args:
           model: The full Model. _required_
           decoder: DecoderExporter's output of it. _required_
+          champion: The model that the Evaluator compared it with. _required_
           evaluation: The Evaluator's numbers, for the model card. _required_
           model_blessing: The Evaluator's verdict. _required_
           infra_blessing: ServingValidator's verdict. _required_
@@ -75,6 +78,7 @@ class DecoderPusher(base_component.BaseComponent):
             **{
                 executor.MODEL_KEY: model,
                 executor.DECODER_KEY: decoder,
+                executor.CHAMPION_KEY: champion,
                 executor.EVALUATION_KEY: evaluation,
                 executor.MODEL_BLESSING_KEY: model_blessing,
                 executor.INFRA_BLESSING_KEY: infra_blessing,

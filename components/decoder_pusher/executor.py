@@ -8,6 +8,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.champion_resolver.executor import VERSION_PROPERTY
 from components.champion_resolver.registry import ChampionRegistry
 from components.decoder_exporter.executor import SOURCE_FINGERPRINT_PROPERTY
 from components.decoder_pusher.push import SOURCE_KEY, push_decoder
@@ -22,6 +23,7 @@ from components.serving_validator.executor import (
 
 MODEL_KEY = "model"
 DECODER_KEY = "decoder"
+CHAMPION_KEY = "champion"
 EVALUATION_KEY = "evaluation"
 MODEL_BLESSING_KEY = "model_blessing"
 INFRA_BLESSING_KEY = "infra_blessing"
@@ -44,7 +46,8 @@ class Executor(base_executor.BaseExecutor):
         """Pushes, or says why not.
 
         Args:
-          input_dict: `model`, `decoder`: Model. `evaluation`, `model_blessing`: the Evaluator's.
+          input_dict: `model`, `decoder`: Model. `champion`: the Model that the candidate was judged
+            against. `evaluation`, `model_blessing`: the Evaluator's.
             `infra_blessing`: ServingValidator's.
           output_dict: `pushed_model`: PushedModel with the custom properties `pushed` (0 or 1),
             `pushed_destination`, `pushed_version` and, if not pushed, `reason`.
@@ -71,6 +74,11 @@ class Executor(base_executor.BaseExecutor):
             reasons += result.failures or ("the Evaluator did not bless the model",)
         if infra_blessing.get_int_custom_property(BLESSED_PROPERTY) != 1:
             reasons.append(infra_blessing.get_string_custom_property(REASONS_PROPERTY))
+        registry = ChampionRegistry(exec_properties[REGISTRY_KEY])
+        champion = artifact_utils.get_single_instance(input_dict[CHAMPION_KEY])
+        reasons += stale_blessing(
+            registry, champion.get_int_custom_property(VERSION_PROPERTY), source
+        )
         pushed.set_int_custom_property("pushed", int(not reasons))
         if reasons:
             pushed.set_string_custom_property("reason", "; ".join(reasons))
@@ -87,7 +95,7 @@ class Executor(base_executor.BaseExecutor):
             model_path,
             card,
             exec_properties[SERVING_DIR_KEY],
-            ChampionRegistry(exec_properties[REGISTRY_KEY]),
+            registry,
         )
         pushed.set_string_custom_property("pushed_destination", push.path)
         pushed.set_string_custom_property("pushed_version", str(push.version))
@@ -134,6 +142,28 @@ def check_belongs_together(
 
 def _decoder_fingerprint(decoder: types.Artifact) -> str:
     return model_fingerprint(path_utils.serving_model_path(decoder.uri))
+
+
+def stale_blessing(
+    registry: ChampionRegistry, judged_against: int, source_fingerprint: str
+) -> list[str]:
+    """Says why a blessing is out of date, if it is.
+
+    Args:
+      registry: Where champions are.
+      judged_against: The champion's version in the comparison; 0 for independent pixels.
+      source_fingerprint: Of the candidate. If it is the newest champion itself, its push was
+        interrupted or is repeated, and the blessing holds.
+    """
+    newest = registry.newest()
+    if newest is None or newest.version == judged_against:
+        return []
+    if newest.card.get(SOURCE_KEY) == source_fingerprint:
+        return []
+    return [
+        f"it was judged against champion {judged_against}, but champion {newest.version} has been "
+        "pushed since; train a new candidate"
+    ]
 
 
 def scores(result: GateResult) -> dict[str, Any]:

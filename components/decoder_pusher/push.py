@@ -47,7 +47,7 @@ def push_decoder(
       registry: Where champions are.
 
     Returns:
-      The version, new or already there.
+      The version: a new one, unless the newest is of this very model.
     """
     version = _pushed_version(serving_dir, card[SOURCE_KEY])
     if version is None:
@@ -62,11 +62,12 @@ def push_decoder(
 
 
 def _pushed_version(serving_dir: str, source: str) -> int | None:
-    """The newest version that came from a model, if there is one."""
-    for version in reversed(version_numbers(serving_dir)):
-        path = os.path.join(serving_dir, str(version), CARD_FILE)
-        if fileio.exists(path):
-            with fileio.open(path, "r") as file:
-                if json.loads(file.read()).get(SOURCE_KEY) == source:
-                    return version
-    return None
+    """The newest version, if it came from a model."""
+    version = max(version_numbers(serving_dir), default=None)
+    if version is None:
+        return None
+    path = os.path.join(serving_dir, str(version), CARD_FILE)
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path, "r") as file:
+        return version if json.loads(file.read()).get(SOURCE_KEY) == source else None

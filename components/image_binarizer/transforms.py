@@ -16,8 +16,9 @@ from components.image_binarizer.image_format import ImageFormat, write_mean_imag
 DEAD_LETTERS = "dead_letters"
 SUMS = "sums"
 
-# Enough to make a batch op pay; a batch of photographs stays small too, because it is in bytes.
-_MAX_BATCH_BYTES = 1 << 24
+# Enough small images to make a batch op pay; a large image counts as several.
+_MAX_BATCH = 256
+_BYTES_PER_COUNT = 1 << 16
 _NAMED_DEAD_LETTERS = 5
 
 
@@ -82,8 +83,8 @@ def BinarizeExamples(raw: beam.PCollection, image_format: ImageFormat) -> dict:
         | "Batch"
         >> beam.BatchElements(
             min_batch_size=1,
-            max_batch_size=_MAX_BATCH_BYTES,
-            element_size_fn=lambda element: element[0].nbytes,
+            max_batch_size=_MAX_BATCH,
+            element_size_fn=lambda element: 1 + element[0].nbytes // _BYTES_PER_COUNT,
         )
         | "Binarize"
         >> beam.ParDo(BinarizeBatchDoFn(image_format)).with_outputs(SUMS, main="examples")

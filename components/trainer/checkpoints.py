@@ -57,6 +57,8 @@ def adopt_interrupted_run(model_run_dir: str, key: str) -> bool:
     if interrupted:
         newest = max(interrupted, key=lambda folder: folder.stat().st_mtime)
         shutil.copytree(newest, here, dirs_exist_ok=True)
+        # Taken over: a training that starts after this one has ended must not find it again.
+        shutil.rmtree(newest / BACKUP)
     (here / _KEY_FILE).write_text(json.dumps({"key": key}) + "\n")
     return bool(interrupted)
 

@@ -24,9 +24,17 @@ class _Target:
         self.registry = ChampionRegistry(str(folder / "champions" / "decoder"))
         self._card = {"recipe": "digits", "image_format": image_format}
 
-    def push(self, candidate):
-        """Runs the executor as the component wires it; gives the PushedModel."""
-        inputs = candidate.inputs()
+    def push(self, candidate, judged_against=None):
+        """Runs the executor as the component wires it; gives the PushedModel.
+
+        The candidate was judged against the newest champion, unless another version is given.
+        """
+        champion = standard_artifacts.Model()
+        champion.set_int_custom_property(
+            "version",
+            max(self.registry.versions(), default=0) if judged_against is None else judged_against,
+        )
+        inputs = {**candidate.inputs(), "champion": [champion]}
         component = DecoderPusher(
             **{name: channel_utils.as_channel(value) for name, value in inputs.items()},
             serving_dir=str(self.serving_dir),
@@ -68,6 +76,7 @@ def test_construction(image_format, monkeypatch):
     inputs = {
         "model": standard_artifacts.Model,
         "decoder": standard_artifacts.Model,
+        "champion": standard_artifacts.Model,
         "evaluation": standard_artifacts.ModelEvaluation,
         "model_blessing": standard_artifacts.ModelBlessing,
         "infra_blessing": standard_artifacts.InfraBlessing,
@@ -139,12 +148,32 @@ def test_the_same_model_again_is_the_same_version(target, make_candidate):
     assert after == before
 
 
-def test_an_older_model_again_keeps_its_version(target, make_candidate):
+def test_an_older_model_that_beats_the_champion_is_a_new_version(target, make_candidate):
     first, second = make_candidate("a", 1), make_candidate("b", 2)
     target.push(first)
     target.push(second)
-    assert _version(target.push(first)) == 1
+    assert _version(target.push(first)) == 3
+    assert target.served() == target.registry.versions() == [1, 2, 3]
+    assert model_fingerprint(target.registry.newest().path) == _fingerprint(first.model)
+
+
+@pytest.mark.parametrize("name", ["an older model", "a new model"])
+def test_a_blessing_from_before_the_newest_champion_is_stale(target, make_candidate, name):
+    older = make_candidate("an older model", 1)
+    target.push(older)
+    target.push(make_candidate("b", 2))
+    candidate = older if name == "an older model" else make_candidate(name, 3)
+    pushed = target.push(candidate, judged_against=1)
+    assert pushed.get_int_custom_property("pushed") == 0
+    reason = pushed.get_string_custom_property("reason")
+    assert "judged against champion 1, but champion 2 has been pushed since" in reason
     assert target.served() == target.registry.versions() == [1, 2]
+
+
+def test_a_repeated_push_of_the_champion_itself_is_not_stale(target, make_candidate):
+    candidate = make_candidate("a", 1)
+    target.push(candidate)
+    assert _version(target.push(candidate, judged_against=0)) == 1
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def pushed(places, ready_digits, trained, image_format_of_digits):
         {
             "model": [trained[0]],
             "decoder": [decoder],
+            "champion": [champion],
             "evaluation": [evaluation],
             "model_blessing": [blessing],
             "infra_blessing": [infra_blessing],

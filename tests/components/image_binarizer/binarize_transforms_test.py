@@ -158,9 +158,10 @@ def test_records_without_one_image_or_without_a_label():
         assert_that(results["examples"], check_good, label="good")
 
 
-@pytest.mark.parametrize("max_bytes", [1, 500])
-def test_records_and_sums_do_not_depend_on_the_batch_size(max_bytes, monkeypatch):
-    monkeypatch.setattr(transforms, "_MAX_BATCH_BYTES", max_bytes)
+@pytest.mark.parametrize(("max_batch", "bytes_per_count"), [(1, 1000), (3, 1000), (300, 1)])
+def test_records_and_sums_do_not_depend_on_the_batch_size(max_batch, bytes_per_count, monkeypatch):
+    monkeypatch.setattr(transforms, "_MAX_BATCH", max_batch)
+    monkeypatch.setattr(transforms, "_BYTES_PER_COUNT", bytes_per_count)
     raw = _mixed()
     image_format = ImageFormat(7, 6, 1, "stochastic", seed=5)
     expected = {_label(r): _alone(r, image_format) for r in raw}
@@ -169,14 +170,31 @@ def test_records_and_sums_do_not_depend_on_the_batch_size(max_bytes, monkeypatch
         assert {_label(e): _image(e) for e in examples} == expected
 
     def check_sums(sums):
-        # An image larger than a batch may be is a batch of its own.
-        assert max_bytes > 1 or [count for _, count in sums] == [1] * len(raw)
+        assert max(count for _, count in sums) <= max_batch
         assert _total(sums)[1] == len(raw)
 
     with beam.Pipeline() as pipeline:
         results = pipeline | beam.Create(raw) | transforms.BinarizeExamples(image_format)
         assert_that(results["examples"], check_examples, label="examples")
         assert_that(results["sums"], check_sums, label="sums")
+
+
+def test_large_images_are_batched_by_their_bytes(monkeypatch):
+    monkeypatch.setattr(transforms, "_BYTES_PER_COUNT", 1)
+    monkeypatch.setattr(transforms, "_MAX_BATCH", 20)
+    raw = [raw_example(png(np.zeros((4, 4), np.uint8)), 0, str(i)) for i in range(40)]
+
+    def check_sums(sums):
+        # 1 + 16 bytes each: two would be more than 20.
+        assert [count for _, count in sums] == [1] * 40
+
+    with beam.Pipeline() as pipeline:
+        results = (
+            pipeline
+            | beam.Create(raw)
+            | transforms.BinarizeExamples(ImageFormat(4, 4, 1, "threshold"))
+        )
+        assert_that(results["sums"], check_sums)
 
 
 def test_sums_of_many_white_images_do_not_overflow():

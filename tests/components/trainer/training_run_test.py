@@ -106,6 +106,9 @@ def test_a_killed_training_goes_on_and_ends_as_if_never_killed(
     resumed = dict(losses(tmp_path / "model_run" / "2"))
     for epoch, loss in losses(uninterrupted[0] / "model_run" / "1"):
         assert resumed[epoch] == pytest.approx(loss, rel=1e-4)
+    lines.clear()
+    run(ready_digits, tmp_path, run_name="3", write=lines.append)
+    assert len(lines) == 4, "what was resumed and has ended is resumed again"
 
 
 @pytest.mark.parametrize("change", ["config", "code"])
