@@ -274,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             server.wait()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"Error: {error}", file=sys.stderr)
         return 1
     return 0
 

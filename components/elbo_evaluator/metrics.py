@@ -4,6 +4,7 @@ TFMA's own `Mean` does not work with a baseline, and `MeanPrediction` returns 0.
 which would pass any negative floor.
 """
 
+import abc
 import dataclasses
 import math
 from collections.abc import Iterable
@@ -115,7 +116,7 @@ class Moments:
         return np.sqrt(self.squares / (self.count - 1) / self.count)
 
 
-class _MomentsCombiner(beam.CombineFn):
+class _MomentsCombiner(beam.CombineFn, abc.ABC):
     """Moments of a vector per example."""
 
     size: int
@@ -134,8 +135,9 @@ class _MomentsCombiner(beam.CombineFn):
             merged = merged.merge(accumulator)
         return merged
 
+    @abc.abstractmethod
     def values(self, predictions: Any) -> np.ndarray:
-        raise NotImplementedError
+        """The vector of one example."""
 
 
 class _ScoresCombiner(_MomentsCombiner):

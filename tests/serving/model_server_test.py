@@ -158,7 +158,7 @@ def test_missing_base_path(tmp_path, capsys):
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err == (
-        f"error: The model base path {missing} is not a directory; "
+        f"Error: The model base path {missing} is not a directory; "
         "push a model there first, or correct --model_base_path.\n"
     )
 
