@@ -81,7 +81,12 @@ def main() -> None:
 @click.option("--batch-size", type=int, help="Images a step.")
 @click.option("--learning-rate", type=float, help="Adam's peak learning rate.")
 @click.option("--seed", type=int, help="Seed of weights, shuffling and noise.")
-@click.option("--floor", type=float, help="Least mean test ELBO that is blessed, nats per image.")
+@click.option(
+    "--floor",
+    type=float,
+    help="Least mean test ELBO that is blessed, nats per image. With another data set or "
+    "binarisation than the recipe's: that of a fair coin per pixel.",
+)
 @click.option("--min-improvement", type=float, help="Least gain over the champion, nats per image.")
 @click.option(
     "--max-undecodable-share",

@@ -70,6 +70,9 @@ class Recipe:
     def override(self, changes: Mapping[str, Any]) -> "Recipe":
         """A recipe with some fields changed.
 
+        A floor says something about one kind of image. With another data set or image format the
+        recipe's own floor is dropped, unless the changes name one.
+
         Args:
           changes: Dotted field name, such as `training.epochs`, to value.
 
@@ -85,7 +88,11 @@ class Recipe:
                     raise InputError(f"A recipe has no field {path!r}; see `tfx-vae recipes show`.")
                 target = target[parent]
             target[leaf] = value
-        return self.from_dict(values)
+        changed = self.from_dict(values)
+        same_images = (changed.dataset, changed.image_format) == (self.dataset, self.image_format)
+        if same_images or "gate.floor" in changes:
+            return changed
+        return dataclasses.replace(changed, gate=dataclasses.replace(changed.gate, floor=None))
 
 
 def recipe_names() -> list[str]:

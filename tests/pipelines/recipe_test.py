@@ -53,6 +53,21 @@ def test_a_floor_can_be_left_out():
 
 
 @pytest.mark.parametrize(
+    ("changes", "floor"),
+    [
+        ({"training.epochs": 1}, -180.0),
+        ({"dataset": "./scans"}, None),
+        ({"image_format.binarization": "dynamic"}, None),
+        ({"image_format.height": 32}, None),
+        ({"dataset": "./scans", "gate.floor": -150}, -150.0),
+        ({"dataset": "mnist"}, -180.0),
+    ],
+)
+def test_a_floor_is_about_one_kind_of_image(changes, floor):
+    assert load_recipe("mnist").override(changes).gate.floor == floor
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"foo": 1}, "no field 'foo'; known here: name,"),
