@@ -28,7 +28,9 @@ def raw_digits(tmp_path_factory):
             raw_example(png(images[i]), int(bunch.target[i]), f"digit-{i}") for i in chosen
         ]
         start += count
-    return write_examples(tmp_path_factory.mktemp("raw_digits"), splits)
+    artifact = write_examples(tmp_path_factory.mktemp("raw_digits"), splits)
+    artifact.set_string_custom_property("dataset", "digits")
+    return artifact
 
 
 @pytest.fixture(scope="session")

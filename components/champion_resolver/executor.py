@@ -13,6 +13,7 @@ from components.champion_resolver.independent_pixels import IndependentPixels
 from components.champion_resolver.registry import ChampionRegistry
 from components.errors import InputError
 from components.image_binarizer.image_format import ImageFormat, read_mean_image
+from components.tfds_example_gen.executor import DATASET_PROPERTY
 
 EXAMPLES_KEY = "examples"
 MODEL_KEY = "model"
@@ -44,32 +45,38 @@ class Executor(base_executor.BaseExecutor):
           exec_properties: `registry`: folder of champions.
 
         Raises:
-          InputError: If the champion is damaged or was scored on another kind of image.
+          InputError: If the champion is damaged, or of another data set or kind of image.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        examples_uri = artifact_utils.get_single_uri(input_dict[EXAMPLES_KEY])
+        examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
         champion = artifact_utils.get_single_instance(output_dict[CHAMPION_KEY])
         registry = ChampionRegistry(exec_properties[REGISTRY_KEY])
         kind, version = resolve_champion(
-            registry, examples_uri, path_utils.serving_model_dir(champion.uri)
+            registry,
+            examples.uri,
+            path_utils.serving_model_dir(champion.uri),
+            examples.get_string_custom_property(DATASET_PROPERTY),
         )
         champion.set_string_custom_property(KIND_PROPERTY, kind)
         champion.set_int_custom_property(VERSION_PROPERTY, version)
 
 
-def resolve_champion(registry: ChampionRegistry, examples_uri: str, path: str) -> tuple[str, int]:
+def resolve_champion(
+    registry: ChampionRegistry, examples_uri: str, path: str, dataset: str = ""
+) -> tuple[str, int]:
     """Writes the newest champion, or the independent-pixel model where there is none.
 
     Args:
       registry: Where champions are.
       examples_uri: Model-ready Examples that the comparison will use.
       path: Where the SavedModel goes.
+      dataset: The data set's name; empty if it is not known, which matches any.
 
     Returns:
       What kind of champion it is, and its version (0 for the independent-pixel model).
 
     Raises:
-      InputError: If the champion is damaged or was scored on another kind of image.
+      InputError: If the champion is damaged, or of another data set or kind of image.
     """
     image_format = ImageFormat.read(examples_uri)
     newest = registry.newest()
@@ -77,11 +84,12 @@ def resolve_champion(registry: ChampionRegistry, examples_uri: str, path: str) -
         mean_image, count = read_mean_image(examples_uri, "train")
         IndependentPixels(mean_image, count, image_format).save(path)
         return INDEPENDENT_PIXELS, 0
-    if newest.image_format != image_format:
+    theirs = newest.card.get("dataset", {}).get("name", "")
+    if newest.image_format != image_format or (dataset and theirs and dataset != theirs):
         raise InputError(
-            f"Champion {newest.version} in {registry.folder} is a model of {newest.image_format}; "
-            f"this data is {image_format}, so their ELBOs cannot be compared. Start a new line of "
-            "champions with another --serving-name."
+            f"Champion {newest.version} in {registry.folder} is a model of {theirs} "
+            f"({newest.image_format}); this data is {dataset} ({image_format}), so their ELBOs "
+            "cannot be compared. Start a new line of champions with another --serving-name."
         )
     io_utils.copy_dir(newest.path, path)
     try:

@@ -16,6 +16,7 @@ from tfx.utils import io_utils
 from components.errors import InputError
 from components.image_binarizer import transforms
 from components.image_binarizer.image_format import ImageFormat, read_mean_image
+from components.tfds_example_gen.executor import DATASET_PROPERTY
 
 EXAMPLES_KEY = "examples"
 ANOMALIES_KEY = "anomalies"
@@ -72,6 +73,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for key, value in json.loads(exec_properties[IMAGE_FORMAT_KEY]).items():
             ready.set_string_custom_property(key, str(value))
         ready.set_string_custom_property("encoding", image_format.encoding)
+        ready.set_string_custom_property(
+            DATASET_PROPERTY, raw.get_string_custom_property(DATASET_PROPERTY)
+        )
         ready.set_string_custom_property("split_sizes", json.dumps(counts))
         dead.set_string_custom_property(
             "split_sizes", json.dumps({split: s["count"] for split, s in summaries.items()})

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import shutil
 from pathlib import Path
@@ -107,6 +108,30 @@ def test_a_champion_of_other_images_is_not_compared(
         _resolve(ready_digits, trained[0], registry, tmp_path)
     for part in (str(other), str(_FORMAT), "--serving-name"):
         assert part in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "comparable"),
+    [
+        ("mnist", "mnist", True),
+        ("mnist", "fashion_mnist", False),
+        (None, "mnist", True),
+        ("mnist", None, True),
+    ],
+)
+def test_a_champion_of_another_data_set_is_not_compared(
+    ready_digits, trained, registry, tmp_path, theirs, ours, comparable
+):
+    dataset = {"dataset": {"name": theirs}} if theirs else {}
+    registry.register(2, f"{trained[0].uri}/Format-Serving", {**_card(), **dataset})
+    examples = copy.deepcopy(ready_digits)
+    examples.set_string_custom_property("dataset", ours or "")
+    if comparable:
+        champion = _resolve(examples, trained[0], registry, tmp_path)
+        assert champion.get_int_custom_property("version") == 2
+        return
+    with pytest.raises(InputError, match=r"is a model of mnist .* this data is fashion_mnist"):
+        _resolve(examples, trained[0], registry, tmp_path)
 
 
 def test_a_damaged_card_is_told(ready_digits, trained, registry, tmp_path):

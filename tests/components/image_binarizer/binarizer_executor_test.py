@@ -86,6 +86,7 @@ def test_files_and_properties(binarized):
         key: ready.get_string_custom_property(key)
         for key in ("height", "width", "channels", "binarization", "threshold", "seed", "encoding")
     }
+    assert ready.get_string_custom_property("dataset") == "digits"
     assert properties == {
         "height": "28",
         "width": "28",
