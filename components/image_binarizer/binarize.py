@@ -96,6 +96,11 @@ def pack(pixels: np.ndarray, image_format: ImageFormat) -> list[bytes]:
 def unpack(records: tf.Tensor, image_format: ImageFormat) -> tf.Tensor:
     """The inverse of `pack` as a TensorFlow graph: strings [B] to uint8 [B, H, W, C]."""
     stored = tf.io.decode_raw(records, tf.uint8, fixed_length=image_format.record_bytes)
+    return unpack_bytes(stored, image_format)
+
+
+def unpack_bytes(stored: tf.Tensor, image_format: ImageFormat) -> tf.Tensor:
+    """Like `unpack`, for records that are bytes already: uint8 [B, record_bytes]."""
     if image_format.encoding == "bits":
         shifts = tf.constant([7, 6, 5, 4, 3, 2, 1, 0], tf.uint8)
         bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(stored[:, :, None], shifts), 1)

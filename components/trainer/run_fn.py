@@ -15,7 +15,7 @@ from components.image_binarizer.image_format import (
 from components.trainer import checkpoints
 from components.trainer.config import TrainingConfig
 from components.trainer.export import export
-from components.trainer.input import evaluation_batches, training_batches
+from components.trainer.input import evaluation_batches, load_records, training_batches
 from components.trainer.progress import EpochLine, StopOnNonFinite
 from components.trainer.strategy import choose_strategy, is_chief
 from components.trainer.vae.architectures import build_networks
@@ -73,10 +73,11 @@ def train(
     """
     examples_uri = examples_uri_of(train_files[0])
     image_format = ImageFormat.read(examples_uri)
-    mean_image, num_images = read_mean_image(examples_uri, "train")
+    mean_image, _ = read_mean_image(examples_uri, "train")
     config.check_fits(image_format)
-    batch_size = min(config.batch_size, num_images)
-    steps_per_epoch = num_images // batch_size
+    records = load_records(train_files, image_format)
+    batch_size = min(config.batch_size, len(records))
+    steps_per_epoch = len(records) // batch_size
     key = checkpoints.training_key(
         {
             "config": dataclasses.asdict(config),
@@ -99,10 +100,9 @@ def train(
     best = checkpoints.BestWeights(run / checkpoints.BEST)
     history = model.fit(
         training_batches(
-            train_files,
+            records,
             image_format,
             batch_size,
-            num_images,
             config.seed,
             first_step=first_epoch * steps_per_epoch,
         ),

@@ -1,5 +1,7 @@
 """Recipes: complete, round-tripping, and refusing what makes no sense."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -9,8 +11,11 @@ from pipelines.recipe import Recipe, load_recipe, recipe_names
 from schemas import schema_file
 
 
-def test_the_recipes_are_those_of_the_readme():
+def test_every_recipe_has_its_row_in_the_readme():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     assert recipe_names() == ["digits", "fashion_mnist", "horses_or_humans", "mnist"]
+    for name in recipe_names():
+        assert f"\n| `{name}` |" in readme
 
 
 @pytest.mark.parametrize("name", recipe_names())

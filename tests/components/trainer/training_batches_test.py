@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from components.errors import InputError
 from components.image_binarizer import ImageFormat
-from components.trainer.input import evaluation_batches, training_batches
+from components.trainer.input import evaluation_batches, load_records, training_batches
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,8 @@ def data(ready_digits):
 
 def batches(data, count, batch_size=100, first_step=0, seed=0):
     patterns, image_format = data
-    stream = training_batches(patterns, image_format, batch_size, 400, seed, first_step)
+    records = load_records(patterns, image_format)
+    stream = training_batches(records, image_format, batch_size, seed, first_step)
     return [batch.numpy() for batch in stream.take(count)]
 
 
@@ -57,6 +58,20 @@ def test_a_stream_can_be_entered_at_any_step(data, first_step):
 
 def test_another_seed_gives_another_order(data):
     assert keys(batches(data, 1)[0]) != keys(batches(data, 1, seed=1)[0])
+
+
+def test_batches_do_not_depend_on_shards_or_their_order(data, tmp_path):
+    (file,) = tf.io.gfile.glob(data[0][0])
+    records = list(tf.data.TFRecordDataset(file, "GZIP").as_numpy_iterator())
+    shuffled = [records[i] for i in np.random.default_rng(0).permutation(len(records))]
+    for shard in range(3):
+        path = str(tmp_path / f"data_tfrecord-{shard:05d}-of-00003.gz")
+        with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions("GZIP")) as writer:
+            for record in shuffled[shard::3]:
+                writer.write(record)
+    again = batches(([f"{tmp_path}/*"], data[1]), 5)
+    for expected, given in zip(batches(data, 5), again, strict=True):
+        np.testing.assert_array_equal(expected, given)
 
 
 def test_evaluation_keeps_the_last_partial_batch(data):
