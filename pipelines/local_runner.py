@@ -93,11 +93,10 @@ def run_locally(
     _watch = _Watch(pipeline.pipeline_info.pipeline_name, on_start, on_end)
     try:
         WatchedBeamDagRunner().run(pipeline)
-    except Exception as error:
+    except Exception:
         if _watch.failure is None:
             raise
+        # The component's own error; Beam's wrapping of it adds only the names of stages.
         node_id, seconds, cause = _watch.failure
-        # The cause is the component's own error; Beam's wrapping adds only its stages.
-        del error
         raise StepFailedError(node_id, seconds) from cause
     return _watch.steps

@@ -82,10 +82,12 @@ def run_recipe(
             cause = failure.__cause__
             if isinstance(cause, KeyboardInterrupt):
                 raise cause from failure
-            text = (
-                str(cause) if isinstance(cause, InputError) else f"{type(cause).__name__}: {cause}"
-            )
-            raise InputError(f"{failure}: {text}") from failure
+            if isinstance(cause, InputError):
+                raise InputError(f"{failure}: {cause}") from failure
+            reason = next(iter(str(cause).strip().splitlines()), "")
+            raise InputError(
+                f"{failure}: {type(cause).__name__}: {reason} (--verbose shows where)"
+            ) from failure
     print_summary(
         console,
         steps,
