@@ -267,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.file_system_poll_wait_seconds,
         )
         _stop_on_signals(server)
+        _tell_if_waiting(options)
         if server.start():
             print(
                 f"Serving {options.model_name} version {server.version} on {server.target} (gRPC)",
@@ -277,6 +278,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _tell_if_waiting(options: argparse.Namespace) -> None:
+    """Says what an otherwise silent server waits for."""
+    from serving.version_directory import list_versions
+
+    base_path = Path(options.model_base_path)
+    if (
+        options.file_system_poll_wait_seconds
+        and base_path.is_dir()
+        and not list_versions(base_path)
+    ):
+        print(
+            f"Waiting for a first version in {base_path}: a folder that is named by a number and "
+            "holds a SavedModel.",
+            flush=True,
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -170,6 +170,16 @@ def test_base_path_without_a_version(tmp_path):
         ModelServer("decoder", tmp_path, poll_wait_seconds=0).start()
 
 
+@pytest.mark.parametrize("holds_a_version", [True, False])
+def test_a_server_that_waits_says_so(base_path, tmp_path, monkeypatch, capsys, holds_a_version):
+    monkeypatch.setattr(ModelServer, "start", lambda self: False)
+    folder = base_path if holds_a_version else tmp_path / "empty"
+    folder.mkdir(exist_ok=True)
+    assert main(["--model_base_path", str(folder), "--port", "0"]) == 0
+    waiting = f"Waiting for a first version in {folder}: a folder that is named by a number"
+    assert (waiting in capsys.readouterr().out) is not holds_a_version
+
+
 def test_first_version_that_cannot_be_loaded(base_path):
     (base_path / "3" / "saved_model.pb").write_bytes(b"\xff")
     server = ModelServer("decoder", base_path)
