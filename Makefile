@@ -12,8 +12,7 @@ help: ## list the targets
 demo: $(STAMP) ## the whole pipeline on 1,797 real handwritten digits, to a served decoder
 	@$(VENV)/bin/tfx-vae run --recipe digits
 
-test: $(STAMP) ## style, then every test that is not marked slow
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+test: lint ## style, then every test that is not marked slow
 	@$(VENV)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 test-slow: $(STAMP) ## the slow tests: real MNIST end to end

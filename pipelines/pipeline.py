@@ -69,8 +69,9 @@ def create_pipeline(
       enable_cache: Whether steps with unchanged inputs, parameters and code are reused.
     """
     example_gen = TfdsExampleGen(source=source, splits=recipe.splits)
+    dataset = source.describe()
     # Labels of -1 break a curated schema; a user's own folder has none.
-    schema_name = "image_folder" if source.unlabelled else source.describe()["name"]
+    schema_name = "image_folder" if source.unlabelled else dataset["name"]
     schema_gen = ImportSchemaGen(schema_file=str(schema_file(schema_name)))
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"]
@@ -108,7 +109,7 @@ def create_pipeline(
         registry=places.registry,
         card={
             "recipe": recipe.name,
-            "dataset": source.describe(),
+            "dataset": dataset,
             "image_format": dataclasses.asdict(recipe.image_format),
             "training": dataclasses.asdict(recipe.training),
         },

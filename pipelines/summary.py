@@ -7,8 +7,13 @@ import os
 from rich.console import Console
 from rich.table import Table
 
-from components.champion_resolver.executor import KIND_PROPERTY, VERSION_PROPERTY
+from components.champion_resolver.executor import (
+    KIND_PROPERTY,
+    VERSION_PROPERTY,
+    describe_champion,
+)
 from components.elbo_evaluator.results import GateResult, read_gate_result
+from components.model_report.numbers import difference, nats, score
 from pipelines.local_runner import Step
 from pipelines.metadata import latest_step
 
@@ -45,12 +50,13 @@ def read_outcome(metadata_config, pipeline_name: str) -> Outcome:
     champion = output("ChampionResolver", "champion")
     pushed = output("DecoderPusher", "pushed_model")
     dead_letters = output("ImageBinarizer", "dead_letters")
-    kind = champion.custom_properties[KIND_PROPERTY].string_value
-    version = champion.custom_properties[VERSION_PROPERTY].int_value
     destination = pushed.custom_properties["pushed_destination"].string_value
     return Outcome(
         gate=read_gate_result(output("Evaluator", "evaluation").uri),
-        champion=f"{kind}, version {version}" if version else kind,
+        champion=describe_champion(
+            champion.custom_properties[KIND_PROPERTY].string_value,
+            champion.custom_properties[VERSION_PROPERTY].int_value,
+        ),
         pushed_path=destination or None,
         reason=pushed.custom_properties["reason"].string_value,
         num_undecodable=sum(
@@ -88,12 +94,9 @@ def print_summary(console: Console, steps: list[Step], outcome: Outcome, target:
         ("candidate", gate.candidate),
         (f"champion ({outcome.champion})", gate.champion),
     ):
-        elbo = f"{values['elbo']:.2f} ± {values['elbo_standard_error']:.2f}"
-        scores.add_row(name, elbo, f"{values['rate']:.2f}", f"{values['distortion']:.2f}")
-    difference = (
-        f"{gate.difference['elbo']:+.2f} ± {gate.difference['elbo_paired_standard_error']:.2f}"
-    )
-    scores.add_row("difference", difference, "", "", style="bold")
+        rate, distortion = nats(values.get("rate")), nats(values.get("distortion"))
+        scores.add_row(name, score(values, "elbo"), rate, distortion)
+    scores.add_row("difference", difference(gate.difference), "", "", style="bold")
     console.print()
     console.print(scores)
     console.print(f"on {gate.num_examples:,} test images, {target}", highlight=False)

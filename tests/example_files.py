@@ -18,20 +18,9 @@ def png(pixels: np.ndarray) -> bytes:
 
 def raw_example(image: bytes, label: int, name: str) -> bytes:
     """A serialized raw Example, as TfdsExampleGen writes it."""
-    import tensorflow as tf
+    from components.tfds_example_gen.transforms import make_example
 
-    def feature(**kind):
-        return tf.train.Feature(**kind)
-
-    return tf.train.Example(
-        features=tf.train.Features(
-            feature={
-                "image": feature(bytes_list=tf.train.BytesList(value=[image])),
-                "label": feature(int64_list=tf.train.Int64List(value=[label])),
-                "name": feature(bytes_list=tf.train.BytesList(value=[name.encode()])),
-            }
-        )
-    ).SerializeToString()
+    return make_example(image, label, name.encode()).SerializeToString()
 
 
 def write_examples(folder: Path, splits: dict[str, list[bytes]]) -> "Artifact":  # noqa: F821

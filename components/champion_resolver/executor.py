@@ -61,6 +61,11 @@ class Executor(base_executor.BaseExecutor):
         champion.set_int_custom_property(VERSION_PROPERTY, version)
 
 
+def describe_champion(kind: str, version: int) -> str:
+    """A champion in words, from its custom properties."""
+    return f"{kind}, version {version}" if version else kind
+
+
 def resolve_champion(
     registry: ChampionRegistry, examples_uri: str, path: str, dataset: str = ""
 ) -> tuple[str, int]:

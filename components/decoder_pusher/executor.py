@@ -84,7 +84,9 @@ class Executor(base_executor.BaseExecutor):
             pushed.set_string_custom_property("reason", "; ".join(reasons))
             return
         blessed_path = path_utils.stamped_model_path(infra_blessing.uri)
-        if model_fingerprint(blessed_path) != _decoder_fingerprint(decoder):
+        # The blessing names the decoder's fingerprint, as was checked above.
+        served = infra_blessing.get_string_custom_property(DECODER_FINGERPRINT_PROPERTY)
+        if model_fingerprint(blessed_path) != served:
             raise InputError(
                 f"{blessed_path} is missing or is not the decoder {decoder.uri} that was blessed; "
                 "run ServingValidator again."
@@ -133,15 +135,11 @@ def check_belongs_together(
             "give DecoderPusher the decoder and the model of one DecoderExporter."
         )
     served = infra_blessing.get_string_custom_property(DECODER_FINGERPRINT_PROPERTY)
-    if served != _decoder_fingerprint(decoder):
+    if served != model_fingerprint(path_utils.serving_model_path(decoder.uri)):
         raise InputError(
             f"The blessing {infra_blessing.uri} is not of the decoder {decoder.uri}; "
             "give DecoderPusher the blessing of the ServingValidator that served it."
         )
-
-
-def _decoder_fingerprint(decoder: types.Artifact) -> str:
-    return model_fingerprint(path_utils.serving_model_path(decoder.uri))
 
 
 def stale_blessing(

@@ -93,14 +93,8 @@ def pack(pixels: np.ndarray, image_format: ImageFormat) -> list[bytes]:
     return [row.tobytes() for row in flat]
 
 
-def unpack(records: tf.Tensor, image_format: ImageFormat) -> tf.Tensor:
-    """The inverse of `pack` as a TensorFlow graph: strings [B] to uint8 [B, H, W, C]."""
-    stored = tf.io.decode_raw(records, tf.uint8, fixed_length=image_format.record_bytes)
-    return unpack_bytes(stored, image_format)
-
-
-def unpack_bytes(stored: tf.Tensor, image_format: ImageFormat) -> tf.Tensor:
-    """Like `unpack`, for records that are bytes already: uint8 [B, record_bytes]."""
+def unpack(stored: tf.Tensor, image_format: ImageFormat) -> tf.Tensor:
+    """The inverse of `pack` as a TensorFlow graph: uint8 [B, record_bytes] to [B, H, W, C]."""
     if image_format.encoding == "bits":
         shifts = tf.constant([7, 6, 5, 4, 3, 2, 1, 0], tf.uint8)
         bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(stored[:, :, None], shifts), 1)
@@ -109,7 +103,13 @@ def unpack_bytes(stored: tf.Tensor, image_format: ImageFormat) -> tf.Tensor:
     return tf.reshape(stored, [-1, *image_format.shape])
 
 
+def parse_records(serialized: tf.Tensor, image_format: ImageFormat) -> tf.Tensor:
+    """Stored bytes, uint8 [B, record_bytes], of serialized model-ready Examples, strings [B]."""
+    features = {"image": tf.io.FixedLenFeature([], tf.string)}
+    records = tf.io.parse_example(serialized, features)["image"]
+    return tf.io.decode_raw(records, tf.uint8, fixed_length=image_format.record_bytes)
+
+
 def parse_examples(serialized: tf.Tensor, image_format: ImageFormat) -> tf.Tensor:
     """Stored pixels, uint8 [B, H, W, C], of serialized model-ready Examples, strings [B]."""
-    features = {"image": tf.io.FixedLenFeature([], tf.string)}
-    return unpack(tf.io.parse_example(serialized, features)["image"], image_format)
+    return unpack(parse_records(serialized, image_format), image_format)

@@ -1,5 +1,6 @@
 """Executor of ImageBinarizer."""
 
+import dataclasses
 import json
 import os
 from typing import Any
@@ -70,7 +71,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         counts = {split: read_mean_image(ready.uri, split)[1] for split in splits}
         summaries = {split: _read_summary(dead.uri, split) for split in splits}
         check_dead_letters(counts, summaries, float(exec_properties[MAX_UNDECODABLE_SHARE_KEY]))
-        for key, value in json.loads(exec_properties[IMAGE_FORMAT_KEY]).items():
+        for key, value in dataclasses.asdict(image_format).items():
             ready.set_string_custom_property(key, str(value))
         ready.set_string_custom_property("encoding", image_format.encoding)
         ready.set_string_custom_property(

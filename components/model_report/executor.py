@@ -11,7 +11,11 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.champion_resolver.executor import KIND_PROPERTY
+from components.champion_resolver.executor import (
+    KIND_PROPERTY,
+    VERSION_PROPERTY,
+    describe_champion,
+)
 from components.elbo_evaluator.results import read_gate_result
 from components.image_binarizer.image_format import ImageFormat
 from components.model_report.history import read_history
@@ -69,7 +73,10 @@ class Executor(base_executor.BaseExecutor):
             image_format=ImageFormat.read(examples_uri),
             gate=read_gate_result(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY])),
             blessed=blessing.get_int_custom_property("blessed") == 1,
-            champion=_name(champion),
+            champion=describe_champion(
+                champion.get_string_custom_property(KIND_PROPERTY),
+                champion.get_int_custom_property(VERSION_PROPERTY),
+            ),
             history=read_history(_read_text(history_path)),
             model=tf.saved_model.load(path_utils.serving_model_path(model.uri)),
             test_examples=_first_records(test_uri, MAX_IMAGES),
@@ -77,12 +84,6 @@ class Executor(base_executor.BaseExecutor):
         path = os.path.join(report.uri, PAGE_FILE)
         io_utils.write_string_file(path, html)
         report.set_string_custom_property(PAGE_PROPERTY, path)
-
-
-def _name(champion: types.Artifact) -> str:
-    kind = champion.get_string_custom_property(KIND_PROPERTY)
-    version = champion.get_int_custom_property("version")
-    return f"{kind}, version {version}" if version else kind
 
 
 def _read_text(path: str) -> str:

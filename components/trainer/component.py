@@ -8,7 +8,7 @@ from tfx.components.trainer.component import Trainer
 from tfx.proto import trainer_pb2
 
 from components.code_fingerprint import code_fingerprint
-from components.trainer.config import TrainingConfig
+from components.trainer.config import CODE_FINGERPRINT_KEY, CONFIG_KEY, TrainingConfig
 
 
 def vae_trainer(examples: types.BaseChannel, config: TrainingConfig) -> Trainer:
@@ -28,8 +28,8 @@ def vae_trainer(examples: types.BaseChannel, config: TrainingConfig) -> Trainer:
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
         custom_config={
-            "config": json.dumps(dataclasses.asdict(config), sort_keys=True),
-            "code_fingerprint": code_fingerprint(
+            CONFIG_KEY: json.dumps(dataclasses.asdict(config), sort_keys=True),
+            CODE_FINGERPRINT_KEY: code_fingerprint(
                 "components.trainer", "components.image_binarizer", "components.content_noise"
             ),
         },

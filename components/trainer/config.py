@@ -6,6 +6,10 @@ from typing import Literal, get_args
 from components.errors import InputError
 from components.image_binarizer import ImageFormat
 
+# Keys of the Trainer's custom_config.
+CONFIG_KEY = "config"
+CODE_FINGERPRINT_KEY = "code_fingerprint"
+
 Architecture = Literal["conv", "dense"]
 
 

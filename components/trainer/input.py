@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.errors import InputError
-from components.image_binarizer.binarize import unpack_bytes
+from components.image_binarizer.binarize import parse_records, unpack
 from components.image_binarizer.image_format import ImageFormat
 
 _READ_BATCH = 1024
@@ -15,14 +15,10 @@ def _record_batches(file_patterns: list[str], image_format: ImageFormat) -> tf.d
     files = sorted(file for pattern in file_patterns for file in tf.io.gfile.glob(pattern))
     if not files:
         raise InputError(f"No files match {', '.join(file_patterns)}; run ImageBinarizer first.")
-    features = {"image": tf.io.FixedLenFeature([], tf.string)}
-
-    def stored_bytes(serialized: tf.Tensor) -> tf.Tensor:
-        images = tf.io.parse_example(serialized, features)["image"]
-        return tf.io.decode_raw(images, tf.uint8, fixed_length=image_format.record_bytes)
-
     return (
-        tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_BATCH).map(stored_bytes)
+        tf.data.TFRecordDataset(files, compression_type="GZIP")
+        .batch(_READ_BATCH)
+        .map(lambda serialized: parse_records(serialized, image_format))
     )
 
 
@@ -72,7 +68,7 @@ def training_batches(
         .repeat()
         .skip(first_step * batch_size)
         .batch(batch_size, drop_remainder=True)
-        .map(lambda stored: unpack_bytes(stored, image_format), num_parallel_calls=2)
+        .map(lambda stored: unpack(stored, image_format), num_parallel_calls=2)
         .prefetch(4)
     )
 
@@ -85,7 +81,7 @@ def evaluation_batches(
         _record_batches(file_patterns, image_format)
         .unbatch()
         .batch(batch_size)
-        .map(lambda stored: unpack_bytes(stored, image_format), num_parallel_calls=2)
+        .map(lambda stored: unpack(stored, image_format), num_parallel_calls=2)
         .cache()
         .prefetch(2)
     )

@@ -13,7 +13,7 @@ from components.image_binarizer.image_format import (
     read_mean_image,
 )
 from components.trainer import checkpoints
-from components.trainer.config import TrainingConfig
+from components.trainer.config import CODE_FINGERPRINT_KEY, CONFIG_KEY, TrainingConfig
 from components.trainer.export import export
 from components.trainer.input import evaluation_batches, load_records, training_batches
 from components.trainer.progress import EpochLine, StopOnNonFinite
@@ -21,9 +21,6 @@ from components.trainer.strategy import choose_strategy, is_chief
 from components.trainer.vae.architectures import build_networks
 from components.trainer.vae.model import VariationalAutoencoder
 from components.trainer.vae.posterior import DiagonalNormal
-
-CONFIG_KEY = "config"
-CODE_FINGERPRINT_KEY = "code_fingerprint"
 
 _EVALUATION_BATCH = 500
 

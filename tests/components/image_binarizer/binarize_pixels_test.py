@@ -174,7 +174,7 @@ def test_pack_and_unpack(height, width, channels, binarization, count, seed):
     if limit == 2:
         stored = np.unpackbits(stored, axis=1, count=height * width * channels)
     np.testing.assert_array_equal(stored.reshape(shape), pixels)
-    unpacked = unpack(tf.constant(records), image_format)
+    unpacked = unpack(tf.io.decode_raw(records, tf.uint8), image_format)
     assert unpacked.dtype == tf.uint8
     np.testing.assert_array_equal(unpacked, pixels)
 
@@ -201,7 +201,10 @@ def test_unpack_as_a_graph_with_an_open_batch_size():
     image_format = ImageFormat(5, 5, 1, "threshold")
     pixels = _random_images(7, 5, 5, 1) % 2
     graph = tf.function(
-        lambda records: unpack(records, image_format),
+        lambda records: unpack(
+            tf.io.decode_raw(records, tf.uint8, fixed_length=image_format.record_bytes),
+            image_format,
+        ),
         input_signature=[tf.TensorSpec([None], tf.string)],
     )
     np.testing.assert_array_equal(graph(tf.constant(pack(pixels, image_format))), pixels)

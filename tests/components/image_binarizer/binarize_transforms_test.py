@@ -56,7 +56,7 @@ def test_mixed_sizes_and_modes(binarization, channels):
     image_format = ImageFormat(7, 6, channels, binarization)
     expected = {_label(r): _alone(r, image_format) for r in raw}
     pixel_sums = (
-        unpack(tf.constant(list(expected.values())), image_format)
+        unpack(tf.io.decode_raw(list(expected.values()), tf.uint8), image_format)
         .numpy()
         .sum(axis=0, dtype=np.int64)
     )
