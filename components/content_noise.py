@@ -10,6 +10,7 @@ import tensorflow as tf
 PIXEL_STREAM = 0
 LATENT_STREAM = 1
 OUTPUT_STREAM = 2
+_STREAMS = 4
 
 
 def content_key(values: tf.Tensor, seed: int = 0) -> tf.Tensor:
@@ -37,8 +38,18 @@ def float_key(values: tf.Tensor) -> tf.Tensor:
     return content_key(tf.bitcast(tf.cast(values, tf.float32), tf.int32))
 
 
-def content_normal(keys: tf.Tensor, shape: list[int], stream: int) -> tf.Tensor:
-    """Standard normal noise [B, *shape], each example's from its key alone."""
+def content_normal(
+    keys: tf.Tensor, shape: list[int], stream: int, part: tf.Tensor | int = 0
+) -> tf.Tensor:
+    """Standard normal noise [B, *shape], each example's from its key alone.
+
+    Args:
+      keys: From `content_key`, [B].
+      shape: Of one example's noise.
+      stream: What the noise is for.
+      part: Which part of a stream that is too long to be drawn at once.
+    """
+    stream = stream + _STREAMS * tf.cast(part, tf.int64)
     return _per_key(keys, shape, stream, tf.random.stateless_normal)
 
 
@@ -47,10 +58,10 @@ def content_uniform(keys: tf.Tensor, shape: list[int], stream: int) -> tf.Tensor
     return _per_key(keys, shape, stream, tf.random.stateless_uniform)
 
 
-def _per_key(keys: tf.Tensor, shape: list[int], stream: int, draw) -> tf.Tensor:
+def _per_key(keys: tf.Tensor, shape: list[int], stream: tf.Tensor | int, draw) -> tf.Tensor:
     # One op per example: TensorFlow has no stateless op with a batch of seeds.
     return tf.map_fn(
-        lambda key: draw(shape, seed=tf.stack([key, tf.constant(stream, tf.int64)])),
+        lambda key: draw(shape, seed=tf.stack([key, tf.cast(stream, tf.int64)])),
         keys,
         fn_output_signature=tf.TensorSpec(shape, tf.float32),
         parallel_iterations=64,

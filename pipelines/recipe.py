@@ -1,6 +1,7 @@
 """A recipe: everything that decides what a pipeline trains on, how, and what it must reach."""
 
 import dataclasses
+import json
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ class Recipe:
       training: Model and optimisation.
       gate: What a model must show to be pushed.
       max_undecodable_share: Tolerated share of images that cannot be decoded.
+      mended: What the article it comes from had wrong and is right here; empty if nothing.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Recipe:
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     gate: GateConfig = dataclasses.field(default_factory=GateConfig)
     max_undecodable_share: float = 0.0
+    mended: str = ""
 
     def __post_init__(self):
         missing = [split for split in REQUIRED_SPLITS if split not in self.splits]
@@ -52,7 +55,8 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain data, in the order of the fields."""
-        return {**dataclasses.asdict(self), "splits": dict(self.splits)}
+        # Through JSON, which has lists but no tuples, as YAML has.
+        return json.loads(json.dumps({**dataclasses.asdict(self), "splits": dict(self.splits)}))
 
     def to_yaml(self) -> str:
         """The recipe in full, as a file that `load_recipe` reads."""
@@ -153,8 +157,14 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
         if not isinstance(value, Mapping):
             raise InputError(f"{name} must be a mapping, not {value!r}.")
         return {str(key): str(item) for key, item in value.items()}
+    if typing.get_origin(kind) is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            items = [items]
+        return tuple(_convert(item, typing.get_args(kind)[0], name) for item in items)
     options = typing.get_args(kind) or (kind,)
-    if value is None and type(None) in options:
+    # The command line knows text alone.
+    if type(None) in options and (value is None or value in ("none", "null")):
         return None
     target = next(option for option in options if option is not type(None))
     try:

@@ -8,6 +8,7 @@
   history.csv           one line an epoch
 """
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -16,6 +17,9 @@ from pathlib import Path
 
 import tensorflow as tf
 import tf_keras
+
+from components.errors import InputError
+from components.trainer.strategy import is_chief
 
 BACKUP = "backup"
 BEST = "best"
@@ -72,29 +76,84 @@ def epochs_done(model_run_dir: Path) -> int:
     return int(tf.train.load_variable(checkpoint, variable)) + 1
 
 
-class BestWeights(tf_keras.callbacks.Callback):
-    """Keeps the weights of the epoch with the highest validation ELBO, across restarts."""
+@dataclasses.dataclass(frozen=True)
+class Monitor:
+    """A logged number that says how good an epoch was.
 
-    def __init__(self, folder: Path):
+    Attributes:
+      name: Its name in Keras's logs.
+      sign: 1 if more is better, -1 if less is.
+    """
+
+    name: str
+    sign: int
+
+
+ELBO = Monitor("val_elbo", 1)
+DISTORTION = Monitor("val_distortion", -1)
+
+
+class BestWeights(tf_keras.callbacks.Callback):
+    """Keeps the weights of the best epoch, and ends training when none better comes.
+
+    What it knows is on disk, so a restart changes nothing.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        monitor: Monitor = ELBO,
+        patience: int | None = None,
+        count_from: int = 0,
+    ):
+        """Reads what an earlier process kept.
+
+        Args:
+          folder: Where weights go.
+          monitor: What decides.
+          patience: Epochs without a better one after which training ends; None never ends it.
+          count_from: Epochs that do not count for that, because the KL weight still grows.
+        """
         super().__init__()
         self._folder = folder
+        self._monitor = monitor
+        self._patience = patience
+        self._count_from = count_from
         self._best_file = folder / _BEST_FILE
-        self.best: dict = {"epoch": None, "val_elbo": -math.inf}
+        self.best: dict = {"epoch": None, monitor.name: None}
         if self._best_file.is_file():
             self.best = json.loads(self._best_file.read_text())
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves the weights if they are the best so far."""
-        elbo = float(logs["val_elbo"])
-        if elbo > self.best["val_elbo"]:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._checkpoint().write(str(self._folder / "weights"))
-            self.best = {"epoch": epoch + 1, "val_elbo": elbo}
-            self._best_file.write_text(json.dumps(self.best) + "\n")
+        value = float(logs[self._monitor.name])
+        if self._is_better(value):
+            self.best = {"epoch": epoch + 1, self._monitor.name: value}
+            if is_chief():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._checkpoint().write(str(self._folder / "weights"))
+                self._best_file.write_text(json.dumps(self.best) + "\n")
+        if self._patience:
+            since = max(self.best["epoch"] or 0, self._count_from)
+            self.model.stop_training = epoch + 1 - since >= self._patience
 
     def restore(self) -> None:
-        """Loads the best weights back into the model."""
+        """Loads the best weights back into the model.
+
+        Raises:
+          InputError: If no epoch had a finite validation score.
+        """
+        if self.best["epoch"] is None:
+            raise InputError(
+                f"No epoch had a finite {self._monitor.name}; lower learning_rate. "
+                "Nothing was exported."
+            )
         self._checkpoint().read(str(self._folder / "weights")).expect_partial()
 
+    def _is_better(self, value: float) -> bool:
+        best = self.best[self._monitor.name]
+        return math.isfinite(value) and (best is None or self._monitor.sign * (value - best) > 0)
+
     def _checkpoint(self) -> tf.train.Checkpoint:
-        return tf.train.Checkpoint(encoder=self.model.encoder, decoder=self.model.decoder)
+        parts = ("encoder", "decoder", "prior", "likelihood")
+        return tf.train.Checkpoint(**{name: getattr(self.model, name) for name in parts})

@@ -7,14 +7,17 @@ from collections.abc import Callable
 import tf_keras
 
 from components.errors import InputError
+from components.trainer.config import TrainingConfig
 
 
 class EpochLine(tf_keras.callbacks.Callback):
     """Prints one line an epoch: ELBO, rate and distortion in nats per image, images a second."""
 
-    def __init__(self, epochs: int, images_per_epoch: int, write: Callable[[str], None] = print):
+    def __init__(
+        self, config: TrainingConfig, images_per_epoch: int, write: Callable[[str], None] = print
+    ):
         super().__init__()
-        self._epochs = epochs
+        self._config = config
         self._images = images_per_epoch
         self._write = write
         self._train_seconds = 0.0
@@ -32,11 +35,18 @@ class EpochLine(tf_keras.callbacks.Callback):
         """Prints the line."""
         total = time.monotonic() - self._start
         rate = self._images / (self._train_seconds or total)
+        epochs = self._config.epochs
         self._write(
-            f"    epoch {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
-            f"  ELBO {logs['elbo']:8.2f}  validation {logs['val_elbo']:8.2f}"
-            f"  (rate {logs['val_rate']:.2f}, distortion {logs['val_distortion']:.2f})"
+            f"    epoch {epoch + 1:>{len(str(epochs))}}/{epochs}  {self._scores(logs)}"
             f"  {rate:,.0f} images/s  {total:.1f} s"
+        )
+
+    def _scores(self, logs: dict) -> str:
+        if self._config.is_autoencoder:
+            return f"distortion {logs['distortion']:8.2f}  validation {logs['val_distortion']:8.2f}"
+        return (
+            f"ELBO {logs['elbo']:8.2f}  validation {logs['val_elbo']:8.2f}"
+            f"  (rate {logs['val_rate']:.2f}, distortion {logs['val_distortion']:.2f})"
         )
 
 

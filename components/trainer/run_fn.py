@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import tf_keras
@@ -16,11 +17,10 @@ from components.trainer import checkpoints
 from components.trainer.config import CODE_FINGERPRINT_KEY, CONFIG_KEY, TrainingConfig
 from components.trainer.export import export
 from components.trainer.input import evaluation_batches, load_records, training_batches
+from components.trainer.optimizers import AveragedWeights, build_optimizer
 from components.trainer.progress import EpochLine, StopOnNonFinite
 from components.trainer.strategy import choose_strategy, is_chief
-from components.trainer.vae.architectures import build_networks
-from components.trainer.vae.model import VariationalAutoencoder
-from components.trainer.vae.posterior import DiagonalNormal
+from components.trainer.vae.build import build_model
 
 _EVALUATION_BATCH = 500
 
@@ -46,18 +46,21 @@ def train(
     config: TrainingConfig,
     train_files: list[str],
     eval_files: list[str],
-    model_dir: str,
+    model_dir: str | None,
     model_run_dir: str,
     code_fingerprint: str = "",
     write=print,
 ) -> dict[str, list[float]]:
-    """Trains, restores the epoch with the best validation ELBO, and exports.
+    """Trains, restores the best epoch, and exports.
+
+    The best epoch is the one with the best validation ELBO at KL weight 1, whatever weight trains;
+    of an autoencoder, the one with the least validation distortion.
 
     Args:
       config: Model and optimisation.
       train_files: File patterns `<examples>/Split-train/*` as ImageBinarizer wrote them.
       eval_files: The same for the validation split.
-      model_dir: Where the SavedModel goes.
+      model_dir: Where the SavedModel goes; None exports nothing.
       model_run_dir: Where checkpoints and logs go; an interrupted run beside it is resumed.
       code_fingerprint: Of the code that trains; a run of other code is not resumed.
       write: Receives one line an epoch.
@@ -73,8 +76,9 @@ def train(
     mean_image, _ = read_mean_image(examples_uri, "train")
     config.check_fits(image_format)
     records = load_records(train_files, image_format)
+    validation_records = load_records(eval_files, image_format)
     batch_size = min(config.batch_size, len(records))
-    steps_per_epoch = len(records) // batch_size
+    steps_per_epoch = math.ceil(len(records) / batch_size)
     key = checkpoints.training_key(
         {
             "config": dataclasses.asdict(config),
@@ -83,69 +87,70 @@ def train(
             "eval": eval_files,
         }
     )
-    if checkpoints.adopt_interrupted_run(model_run_dir, key):
-        write("    resuming an interrupted training")
+    # Before the strategy, which waits for all workers, so that they see what the chief adopted.
+    if is_chief():
+        if checkpoints.adopt_interrupted_run(model_run_dir, key):
+            write("    resuming an interrupted training")
+    else:
+        write = _discard
     run = Path(model_run_dir)
 
     tf_keras.utils.set_random_seed(config.seed)
     strategy = choose_strategy()
     with strategy.scope():
-        model = build_model(config, image_format, mean_image)
-        model.compile(optimizer=_optimizer(config, steps_per_epoch))
-    backup = tf_keras.callbacks.BackupAndRestore(str(run / checkpoints.BACKUP))
+        model = build_model(config, image_format, mean_image, steps_per_epoch)
+        model.compile(optimizer=build_optimizer(config, steps_per_epoch))
     first_epoch = checkpoints.epochs_done(run)
-    best = checkpoints.BestWeights(run / checkpoints.BEST)
+    best = checkpoints.BestWeights(
+        run / checkpoints.BEST,
+        monitor=checkpoints.DISTORTION if config.is_autoencoder else checkpoints.ELBO,
+        patience=config.early_stopping_patience,
+        count_from=math.ceil(config.kl_warmup_epochs),
+    )
     history = model.fit(
         training_batches(
             records,
             image_format,
             batch_size,
-            config.seed,
+            noise_shape=(config.training_samples, config.latent_size),
+            seed=config.seed,
+            num_replicas=strategy.num_replicas_in_sync,
             first_step=first_epoch * steps_per_epoch,
         ),
         epochs=config.epochs,
         steps_per_epoch=steps_per_epoch,
-        validation_data=evaluation_batches(eval_files, image_format, _EVALUATION_BATCH),
+        validation_data=evaluation_batches(
+            validation_records,
+            image_format,
+            min(_EVALUATION_BATCH, len(validation_records)),
+            noise_shape=(config.training_samples, config.latent_size),
+            num_replicas=strategy.num_replicas_in_sync,
+        ),
         verbose=0,
         callbacks=[
             StopOnNonFinite(),
-            best,
-            EpochLine(config.epochs, steps_per_epoch * batch_size, write),
-            tf_keras.callbacks.CSVLogger(str(run / "history.csv"), append=first_epoch > 0),
-            tf_keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False),
+            *([AveragedWeights(best)] if config.ema_momentum else [best]),
+            EpochLine(config, len(records), write),
+            *_log_writers(run, first_epoch),
             # Last, so that a kill between callbacks repeats an epoch instead of losing one.
-            backup,
+            tf_keras.callbacks.BackupAndRestore(str(run / checkpoints.BACKUP)),
         ],
     )
-    best.restore()
-    if is_chief(strategy):
-        export(model, config.importance_samples, model_dir)
+    if is_chief():
+        best.restore()
+        if model_dir:
+            export(model, config, image_format, model_dir)
     return history.history
 
 
-def build_model(
-    config: TrainingConfig, image_format: ImageFormat, mean_image
-) -> VariationalAutoencoder:
-    """The untrained model of a configuration."""
-    encoder, decoder = build_networks(
-        config.architecture,
-        image_format.shape,
-        DiagonalNormal.num_parameters(config.latent_size),
-        config.latent_size,
-        mean_image,
-    )
-    return VariationalAutoencoder(
-        encoder, decoder, image_format, kl_weight=config.kl_weight, seed=config.seed
-    )
+def _discard(line: str) -> None:
+    """Another process than the chief says nothing."""
 
 
-def _optimizer(config: TrainingConfig, steps_per_epoch: int) -> tf_keras.optimizers.Optimizer:
-    total = config.epochs * steps_per_epoch
-    schedule = tf_keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        decay_steps=total,
-        alpha=0.01,
-        warmup_target=config.learning_rate,
-        warmup_steps=max(1, steps_per_epoch // 2),
-    )
-    return tf_keras.optimizers.Adam(schedule, global_clipnorm=config.gradient_clip_norm)
+def _log_writers(run: Path, first_epoch: int) -> list[tf_keras.callbacks.Callback]:
+    if not is_chief():
+        return []
+    return [
+        tf_keras.callbacks.CSVLogger(str(run / "history.csv"), append=first_epoch > 0),
+        tf_keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False),
+    ]

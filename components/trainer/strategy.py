@@ -1,9 +1,13 @@
-"""Which `tf.distribute` strategy a machine calls for."""
+"""Which `tf.distribute` strategy a machine calls for, and which process speaks for all."""
 
 import json
 import os
 
 import tensorflow as tf
+
+
+def _tf_config() -> dict:
+    return json.loads(os.environ.get("TF_CONFIG") or "{}")
 
 
 def choose_strategy() -> tf.distribute.Strategy:
@@ -13,7 +17,7 @@ def choose_strategy() -> tf.distribute.Strategy:
       MultiWorkerMirroredStrategy when `TF_CONFIG` names a cluster of workers,
       MirroredStrategy on several GPUs, the default strategy otherwise.
     """
-    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+    cluster = _tf_config().get("cluster", {})
     if sum(len(cluster.get(job, [])) for job in ("chief", "worker")) > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
     if len(tf.config.list_logical_devices("GPU")) > 1:
@@ -21,12 +25,11 @@ def choose_strategy() -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that exports the model."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.task_type:
+def is_chief() -> bool:
+    """Whether this process is the one that writes logs and the model, by `TF_CONFIG`."""
+    config = _tf_config()
+    task = config.get("task", {})
+    if not task or task.get("type") == "chief":
         return True
-    if resolver.task_type == "chief":
-        return True
-    no_chief = "chief" not in resolver.cluster_spec().as_dict()
-    return no_chief and resolver.task_type == "worker" and resolver.task_id == 0
+    no_chief = not config.get("cluster", {}).get("chief")
+    return no_chief and task.get("type") == "worker" and int(task.get("index", 0)) == 0

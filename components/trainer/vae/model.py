@@ -1,93 +1,133 @@
-"""A variational autoencoder as a subclassed Keras model that adds its loss inside `call`."""
+"""What all formulations of the VAE share: nets, distributions, noise, terms and logged numbers."""
 
 import tensorflow as tf
 import tf_keras
 
-from components import content_noise
-from components.image_binarizer.binarize import observe
-from components.image_binarizer.image_format import ImageFormat
-from components.trainer.vae.likelihood import Bernoulli
-from components.trainer.vae.posterior import DiagonalNormal
+from components.trainer.config import TrainingConfig
+from components.trainer.input import Batch
+from components.trainer.vae.likelihoods import PixelLikelihood
+from components.trainer.vae.objectives import Elbo, ImportanceWeighted, KlWeight, Terms
+from components.trainer.vae.posteriors import POSTERIORS, DiagonalNormal, FullCovarianceNormal
+from components.trainer.vae.priors import MixturePrior, StandardNormal
 
 
 class VariationalAutoencoder(tf_keras.Model):
-    """p(z) = N(0, I), q(z|x) a diagonal Gaussian, p(x|z) independent Bernoulli pixels.
+    """A VAE without a training step; a formulation adds one.
 
-    The loss is `distortion + kl_weight * rate`: each summed over pixels or latent dimensions, in
-    nats per image, and averaged over the batch (Kingma & Welling 2014, equation 10; the weight is
-    the beta of Higgins et al. 2017). The tracked `elbo` is `-(distortion + rate)` whatever the
-    weight.
+    The loss is summed over pixels and latent dimensions, in nats per image, and averaged over
+    images. All randomness comes with the batch: given weights and a batch, the loss is a number,
+    on however many replicas it is computed.
 
-    Training draws a new noise vector per image from a generator that checkpoints with the model;
-    validation seeds the noise by the image, so that a validation ELBO repeats exactly.
+    The weights of a batch have a mean of one over all replicas, so the mean over a replica's
+    images, divided by the number of replicas and summed over them, is the mean over the batch.
     """
 
     def __init__(
         self,
+        config: TrainingConfig,
         encoder: tf_keras.Model,
         decoder: tf_keras.Model,
-        image_format: ImageFormat,
-        kl_weight: float = 1.0,
-        seed: int = 0,
+        prior: StandardNormal | MixturePrior,
+        likelihood: PixelLikelihood,
+        steps_per_epoch: int = 1,
     ):
         """Builds the model; call it under the strategy's scope.
 
         Args:
-          encoder: Images [B, H, W, C] to posterior parameters [B, 2D].
-          decoder: Codes [B, D] to logits [B, H, W, C].
-          image_format: What the stored pixels mean.
-          kl_weight: The weight of the rate in the training loss.
-          seed: Seed of the training noise.
+          config: Names the objective, and everything that was built for the other arguments.
+          encoder: Images [B, H, W, C] to posterior parameters [B, P].
+          decoder: Codes [B, D] to the likelihood's parameters [B, H, W, C * P].
+          prior: p(z).
+          likelihood: p(x|z).
+          steps_per_epoch: For the warm-up of the KL weight.
         """
         super().__init__(name="vae")
         self.encoder = encoder
         self.decoder = decoder
-        self.image_format = image_format
-        self.kl_weight = kl_weight
-        self.latent_size = decoder.input_shape[-1]
-        self.likelihood = Bernoulli
-        self.noise = tf.random.Generator.from_seed(seed)
-        self.elbo_tracker = tf_keras.metrics.Mean(name="elbo")
-        self.rate_tracker = tf_keras.metrics.Mean(name="rate")
-        self.distortion_tracker = tf_keras.metrics.Mean(name="distortion")
+        self.prior = prior
+        self.likelihood = likelihood
+        self.latent_size = config.latent_size
+        self.posterior_type = POSTERIORS[config.posterior]
+        self.objective = (
+            ImportanceWeighted()
+            if config.objective == "importance_weighted"
+            else Elbo(config.free_bits)
+        )
+        self.kl_weight = KlWeight(
+            config.kl_weight, round(config.kl_warmup_epochs * steps_per_epoch)
+        )
+        self.analytic_rate = config.rate_estimator == "analytic"
+        self.trackers = {
+            name: tf_keras.metrics.Mean(name=name)
+            for name in ("loss", "elbo", "rate", "distortion")
+        }
+        self.rounded_accuracy = tf_keras.metrics.Mean(name="rounded_accuracy")
 
-    def encode(self, images: tf.Tensor) -> DiagonalNormal:
+    def encode(self, images: tf.Tensor) -> DiagonalNormal | FullCovarianceNormal:
         """q(z|x) of images [B, H, W, C]."""
-        return DiagonalNormal.from_parameters(self.encoder(images))
+        return self.posterior_type.from_parameters(self.encoder(images))
 
-    def call(self, pixels: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Adds the loss of a batch of stored pixels, uint8 [B, H, W, C]; returns the logits."""
+    def decode(self, codes: tf.Tensor) -> tf.Tensor:
+        """Parameters of p(x|z), [K, B, H, W, C * P], of codes [K, B, D]."""
+        shape = tf.shape(codes)
+        parameters = self.decoder(tf.reshape(codes, [-1, self.latent_size]))
+        return tf.reshape(parameters, tf.concat([shape[:2], tf.shape(parameters)[1:]], axis=0))
+
+    def terms(self, batch: Batch, training: bool = False) -> Terms:
+        """The parts of the ELBO of a batch."""
+        posterior, codes, parameters = self.propagate(batch)
         if training:
-            images = observe(
-                pixels, self.image_format, lambda: self.noise.uniform(tf.shape(pixels))
-            )
-            draw = self.noise.normal([tf.shape(pixels)[0], self.latent_size])
-        else:
-            images = observe(pixels, self.image_format)
-            draw = content_noise.content_normal(
-                content_noise.content_key(pixels),
-                [self.latent_size],
-                content_noise.LATENT_STREAM,
-            )
-        posterior = self.encode(images)
-        logits = self.decoder(posterior.sample(draw))
-        distortion = self.likelihood.negative_log_likelihood(images, logits)
-        rate = tf.reduce_sum(posterior.kl_per_dimension(), axis=-1)
-        self.add_loss(tf.reduce_mean(distortion + self.kl_weight * rate))
-        self.elbo_tracker.update_state(-(distortion + rate))
-        self.rate_tracker.update_state(rate)
-        self.distortion_tracker.update_state(distortion)
-        return logits
+            self.likelihood.fit(batch["images"], parameters, batch["weight"])
+        distortion = self.likelihood.negative_log_likelihood(batch["images"], parameters)
+        return self.assemble(posterior, codes, distortion)
+
+    def propagate(self, batch: Batch):
+        """q(z|x), codes [K, B, D] drawn from it, and the decoder's outputs [K, B, H, W, C * P]."""
+        posterior = self.encode(batch["images"])
+        codes = posterior.sample(tf.transpose(batch["noise"], [1, 0, 2]))
+        return posterior, codes, self.decode(codes)
+
+    def assemble(self, posterior, codes: tf.Tensor, distortion: tf.Tensor) -> Terms:
+        """Terms from a posterior, codes [K, B, D] and the distortion [K, B] at them."""
+        log_ratio = posterior.log_prob(codes) - self.prior.log_prob(codes)
+        rate = (
+            posterior.kl_to_standard_normal()
+            if self.analytic_rate
+            else tf.reduce_mean(log_ratio, axis=0)
+        )
+        return Terms(posterior, distortion, log_ratio, rate)
+
+    def current_kl_weight(self) -> tf.Tensor:
+        """The weight of the rate at the optimizer's step, []."""
+        return self.kl_weight.at(self.optimizer.iterations)
+
+    def track(self, terms: Terms, batch: Batch) -> dict[str, tf.Tensor]:
+        """Adds a batch to the running means over images; returns them for Keras's logs."""
+        values = {
+            "loss": self.objective.loss(terms, self.current_kl_weight()),
+            "elbo": terms.elbo,
+            "rate": terms.rate,
+            "distortion": tf.reduce_mean(terms.distortion, axis=0),
+        }
+        # Padding has weight 0; a real image counts once, whatever its weight in a partial batch.
+        is_image = tf.cast(batch["weight"] > 0, tf.float32)
+        for name, value in values.items():
+            # Not by a product alone, because a padded image may have an infinite score.
+            self.trackers[name].update_state(tf.where(is_image > 0, value, 0.0), is_image)
+        return {name: tracker.result() for name, tracker in self.trackers.items()}
 
     # AutoGraph does not know that tf_keras needs no conversion, and would rewrite the source of
     # every Keras function that a step calls: half a minute before the first batch.
 
     @tf.autograph.experimental.do_not_convert
-    def train_step(self, data):
-        """Keras's own step."""
-        return super().train_step(data)
-
-    @tf.autograph.experimental.do_not_convert
-    def test_step(self, data):
-        """Keras's own step."""
-        return super().test_step(data)
+    def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Scores a batch of validation images, in the same way for every formulation."""
+        posterior, codes, parameters = self.propagate(batch)
+        distortion = self.likelihood.negative_log_likelihood(batch["images"], parameters)
+        logs = self.track(self.assemble(posterior, codes, distortion), batch)
+        # The share of pixels on the right side of one half.
+        rounded = self.likelihood.mean(parameters) > 0.5
+        right = tf.cast(tf.equal(rounded, batch["images"] > 0.5), tf.float32)
+        is_image = tf.cast(batch["weight"] > 0, tf.float32)
+        self.rounded_accuracy.update_state(tf.reduce_mean(right, axis=(0, 2, 3, 4)), is_image)
+        return {**logs, "rounded_accuracy": self.rounded_accuracy.result()}
