@@ -18,6 +18,7 @@ from components.trainer.config import Posterior
 _UNIT_SCALE = math.log(math.e - 1.0)
 # What tfpl.MultivariateNormalTriL adds to the diagonal.
 _DIAGONAL_SHIFT = 1e-5
+_HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
 
 class DiagonalNormal(NamedTuple):
@@ -69,6 +70,20 @@ class DiagonalNormal(NamedTuple):
         return standard_normal_log_prob((z - self.mean) / self.scale) - tf.reduce_sum(
             tf.math.log(self.scale), axis=-1
         )
+
+    def log_prob_of_each(self, z: tf.Tensor) -> tf.Tensor:
+        """Log-densities in nats, [..., M], of codes [..., D] under each of M Gaussians [M, D].
+
+        By matrix products, because a difference of every code with every mean fills the memory.
+        """
+        precision = 1.0 / self.variance
+        squares = (
+            tf.linalg.matmul(tf.square(z), precision, transpose_b=True)
+            - 2.0 * tf.linalg.matmul(z, self.mean * precision, transpose_b=True)
+            + tf.reduce_sum(tf.square(self.mean) * precision, axis=-1)
+        )
+        normaliser = tf.reduce_sum(tf.math.log(self.scale) + _HALF_LOG_2_PI, axis=-1)
+        return -0.5 * squares - normaliser
 
 
 class FullCovarianceNormal(NamedTuple):
@@ -130,6 +145,13 @@ class FullCovarianceNormal(NamedTuple):
         white = tf.linalg.triangular_solve(factor, centred[..., None])[..., 0]
         return standard_normal_log_prob(white) - self._log_determinant()
 
+    def log_prob_of_each(self, z: tf.Tensor) -> tf.Tensor:
+        """Log-densities in nats, [..., M], of codes [..., D] under each of M Gaussians [M, D]."""
+        identity = tf.eye(tf.shape(self.mean)[-1], batch_shape=tf.shape(self.mean)[:-1])
+        whiten = tf.linalg.triangular_solve(self.scale_tril, identity)
+        white = tf.einsum("...e,mde->...md", z, whiten) - tf.linalg.matvec(whiten, self.mean)
+        return standard_normal_log_prob(white) - self._log_determinant()
+
     def _log_determinant(self) -> tf.Tensor:
         return tf.reduce_sum(tf.math.log(tf.linalg.diag_part(self.scale_tril)), axis=-1)
 
@@ -180,7 +202,7 @@ class PointMass(NamedTuple):
 
 def standard_normal_log_prob(z: tf.Tensor) -> tf.Tensor:
     """Log N(z; 0, I) in nats for codes [..., D], summed over dimensions."""
-    return -0.5 * tf.reduce_sum(tf.square(z) + math.log(2.0 * math.pi), axis=-1)
+    return -tf.reduce_sum(0.5 * tf.square(z) + _HALF_LOG_2_PI, axis=-1)
 
 
 POSTERIORS: dict[Posterior, type[DiagonalNormal | FullCovarianceNormal | PointMass]] = {

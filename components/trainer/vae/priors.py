@@ -43,7 +43,7 @@ class MixturePrior(tf_keras.layers.Layer):
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Log p(z) = log sum_m w_m N(z; m) in nats for codes [..., D]."""
         gaussians, log_weights = self.components()
-        return tf.reduce_logsumexp(gaussians.log_prob(z[..., None, :]) + log_weights, axis=-1)
+        return tf.reduce_logsumexp(gaussians.log_prob_of_each(z) + log_weights, axis=-1)
 
     def sample(self, noise: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
         """Codes [N, D] from standard normal noise [N, D]; uniform noise [N] chooses Gaussians."""
