@@ -12,6 +12,7 @@ REQUIRES = [
     "tensorflow-datasets>=4.9.7",
     "tensorflow-serving-api>=2.16,<2.17",
     "tf-keras>=2.16,<2.17",
+    "keras-tuner>=1.4.7,<1.5",
     "scikit-learn>=1.2",
     "pillow>=10",
     "click>=8.1",

@@ -5,11 +5,15 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from components.errors import InputError
+
+if TYPE_CHECKING:
+    from components.tfds_example_gen import DataSource
+    from pipelines.recipe import Recipe
 
 
 def one_line_errors(command: Callable) -> Callable:
@@ -33,6 +37,97 @@ verbose_option = click.option(
 )
 
 
+def _all_of(*options: Callable) -> Callable:
+    """Several options as one decorator, in the order in which the help shows them."""
+
+    def decorate(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+data_options = _all_of(
+    click.option(
+        "--recipe",
+        "recipe_name",
+        required=True,
+        metavar="NAME|FILE",
+        help="A recipe of `tfx-vae recipes`, or a .yaml file of your own.",
+    ),
+    click.option(
+        "--dataset",
+        metavar="NAME|DIR",
+        help="Another data set: a TFDS name, a prepared TFDS folder, or a folder of images.",
+    ),
+    click.option("--data-dir", metavar="DIR", help="Where TFDS keeps prepared data sets."),
+    click.option(
+        "--manual-dir", metavar="DIR", help="Where you put the data set's files, for TFDS to use."
+    ),
+    click.option("--download/--no-download", default=True, help="Whether TFDS may download."),
+    click.option("--unlabelled", is_flag=True, help="The images have no labels."),
+    click.option("--label-key", metavar="NAME", help="The TFDS feature to take as label."),
+    click.option(
+        "--split",
+        "splits",
+        multiple=True,
+        metavar="NAME=EXPRESSION",
+        help="What train, eval or test is, such as eval=train[90%:]. Repeatable.",
+    ),
+    click.option(
+        "--binarization",
+        type=click.Choice(["threshold", "stochastic", "dynamic", "none"]),
+        help="How grey pixels become zeros and ones.",
+    ),
+)
+training_options = _all_of(
+    click.option(
+        "--architecture", metavar="NAME", help="conv, conv_dense, conv_pool, conv_5x5 or dense."
+    ),
+    click.option("--formulation", metavar="a-f", help="How the loss is written down: a to f."),
+    click.option("--posterior", metavar="NAME", help="diagonal, full_covariance or point."),
+    click.option("--prior", metavar="NAME", help="standard_normal, mixture or vamp."),
+    click.option(
+        "--likelihood",
+        metavar="NAME",
+        help="bernoulli, gaussian, gaussian_learned_scale, gaussian_analytic_scale, "
+        "continuous_bernoulli or discretized_logistic.",
+    ),
+    click.option("--epochs", type=int, help="Passes over the training split."),
+    click.option("--batch-size", type=int, help="Images a step."),
+    click.option("--seed", type=int, help="Seed of weights, shuffling and noise."),
+    click.option(
+        "--max-undecodable-share",
+        type=float,
+        help="Tolerated share, 0 to 1, of images that cannot be decoded.",
+    ),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="FIELD=VALUE",
+        help="Any other field of the recipe, such as training.importance_samples=50. Repeatable.",
+    ),
+)
+local_options = _all_of(
+    click.option(
+        "--pipeline-root",
+        metavar="DIR",
+        help="Where artifacts, metadata and all results go.  [default: runs/RECIPE]",
+    ),
+    click.option(
+        "--beam-arg",
+        "beam_args",
+        multiple=True,
+        metavar="FLAG",
+        help="A flag for Beam, such as --beam-arg=--runner=FlinkRunner. Repeatable.",
+    ),
+    click.option("--cache/--no-cache", default=True, help="Whether unchanged steps are reused."),
+    verbose_option,
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="tfx-vae")
 def main() -> None:
@@ -43,94 +138,27 @@ def main() -> None:
 
 
 @main.command()
-@click.option(
-    "--recipe",
-    "recipe_name",
-    required=True,
-    metavar="NAME|FILE",
-    help="A recipe of `tfx-vae recipes`, or a .yaml file of your own.",
-)
-@click.option(
-    "--dataset",
-    metavar="NAME|DIR",
-    help="Another data set: a TFDS name, a prepared TFDS folder, or a folder of images.",
-)
-@click.option("--data-dir", metavar="DIR", help="Where TFDS keeps prepared data sets.")
-@click.option(
-    "--manual-dir", metavar="DIR", help="Where you put the data set's files, for TFDS to use."
-)
-@click.option("--download/--no-download", default=True, help="Whether TFDS may download.")
-@click.option("--unlabelled", is_flag=True, help="The images have no labels.")
-@click.option("--label-key", metavar="NAME", help="The TFDS feature to take as label.")
-@click.option(
-    "--split",
-    "splits",
-    multiple=True,
-    metavar="NAME=EXPRESSION",
-    help="What train, eval or test is, such as eval=train[90%:]. Repeatable.",
-)
-@click.option(
-    "--binarization",
-    type=click.Choice(["threshold", "stochastic", "dynamic", "none"]),
-    help="How grey pixels become zeros and ones.",
-)
-@click.option("--architecture", metavar="NAME", help="conv or dense.")
+@data_options
+@training_options
 @click.option("--latent-size", type=int, help="Number of latent dimensions.")
 @click.option("--kl-weight", type=float, help="Weight of the rate in the training loss.")
-@click.option("--epochs", type=int, help="Passes over the training split.")
-@click.option("--batch-size", type=int, help="Images a step.")
 @click.option("--learning-rate", type=float, help="Adam's peak learning rate.")
-@click.option("--seed", type=int, help="Seed of weights, shuffling and noise.")
 @click.option(
     "--floor",
     type=float,
     help="Least mean test ELBO that is blessed, nats per image. With another data set or "
-    "binarisation than the recipe's: that of a fair coin per pixel.",
+    "binarisation than the recipe's: that of a model that knows nothing.",
 )
 @click.option("--min-improvement", type=float, help="Least gain over the champion, nats per image.")
-@click.option(
-    "--max-undecodable-share",
-    type=float,
-    help="Tolerated share, 0 to 1, of images that cannot be decoded.",
-)
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Any other field of the recipe, such as training.importance_samples=50. Repeatable.",
-)
-@click.option(
-    "--pipeline-root",
-    metavar="DIR",
-    help="Where artifacts, metadata, champions and pushed decoders go.  [default: runs/RECIPE]",
-)
 @click.option(
     "--serving-name",
     default="decoder",
     show_default=True,
     help="The model's name at the server; another name starts a new line of champions.",
 )
-@click.option(
-    "--beam-arg",
-    "beam_args",
-    multiple=True,
-    metavar="FLAG",
-    help="A flag for Beam, such as --beam-arg=--runner=FlinkRunner. Repeatable.",
-)
-@click.option("--cache/--no-cache", default=True, help="Whether unchanged steps are reused.")
-@verbose_option
+@local_options
 @one_line_errors
 def run(
-    recipe_name: str,
-    dataset: str | None,
-    data_dir: str | None,
-    manual_dir: str | None,
-    download: bool,
-    unlabelled: bool,
-    label_key: str | None,
-    splits: tuple[str, ...],
-    settings: tuple[str, ...],
     pipeline_root: str | None,
     serving_name: str,
     beam_args: tuple[str, ...],
@@ -142,13 +170,83 @@ def run(
 
     Unchanged steps are reused from earlier runs. An interrupted training goes on where it was.
     """
+    _start_quietly(verbose)
+    recipe, source = _recipe_and_source(**options)
+
+    from pipelines.run import run_recipe
+
+    root = _root(pipeline_root, recipe)
+    run_recipe(recipe, source, root, serving_name, list(beam_args), cache, verbose)
+
+
+_LIST = "N,N,..."
+
+
+@main.command()
+@data_options
+@training_options
+@click.option(
+    "--latent",
+    required=True,
+    metavar=_LIST,
+    help="Numbers of latent dimensions to try, such as 2,5,8,10,16,20,50.",
+)
+@click.option("--kl-weight", metavar=_LIST, help="KL weights to try, each with every --latent.")
+@click.option("--learning-rate", metavar=_LIST, help="Peak learning rates to try, likewise.")
+@local_options
+@one_line_errors
+def sweep(
+    latent: str,
+    kl_weight: str | None,
+    learning_rate: str | None,
+    pipeline_root: str | None,
+    beam_args: tuple[str, ...],
+    cache: bool,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    """Train one model for each combination of values: how many dimensions does the data need?
+
+    Ends with a table, also as CSV, and a plot. Nothing is pushed. Trials are kept: a sweep that was
+    interrupted goes on where it was, and a wider one trains what is new.
+    """
+    _start_quietly(verbose)
+    recipe, source = _recipe_and_source(**options)
+
+    from components.tuner import SearchSpace
+    from pipelines.sweep import parse_values, run_sweep
+
+    lists = {"latent_size": latent, "kl_weight": kl_weight, "learning_rate": learning_rate}
+    given = {field: text for field, text in lists.items() if text is not None}
+    search = SearchSpace(parse_values(recipe, given))
+    root = _root(pipeline_root, recipe)
+    run_sweep(recipe, source, root, search, list(beam_args), cache, verbose)
+
+
+def _start_quietly(verbose: bool) -> None:
     from pipelines.quiet import set_verbosity
-    from pipelines.recipe import load_recipe
 
     set_verbosity(verbose)
     # A log file shows each line when it is written, not when the run has ended.
     sys.stdout.reconfigure(line_buffering=True)
-    changes = {_RECIPE_FIELDS[name]: value for name, value in options.items() if value is not None}
+
+
+def _recipe_and_source(
+    recipe_name: str,
+    dataset: str | None,
+    data_dir: str | None,
+    manual_dir: str | None,
+    download: bool,
+    unlabelled: bool,
+    label_key: str | None,
+    splits: tuple[str, ...],
+    settings: tuple[str, ...],
+    **fields: Any,
+) -> "tuple[Recipe, DataSource]":
+    """What the data and training options ask for; `fields` are those of _RECIPE_FIELDS."""
+    from pipelines.recipe import load_recipe
+
+    changes = {_RECIPE_FIELDS[name]: value for name, value in fields.items() if value is not None}
     changes |= dict(_assignment(text, "--set", "FIELD=VALUE") for text in settings)
     for text in splits:
         name, expression = _assignment(text, "--split", "NAME=EXPRESSION")
@@ -167,16 +265,20 @@ def run(
         label_key=label_key,
         unlabelled=unlabelled,
     )
-    root = os.path.abspath(pipeline_root or os.path.join("runs", recipe.name))
+    return recipe, source
 
-    from pipelines.run import run_recipe
 
-    run_recipe(recipe, source, root, serving_name, list(beam_args), cache, verbose)
+def _root(pipeline_root: str | None, recipe: "Recipe") -> str:
+    return os.path.abspath(pipeline_root or os.path.join("runs", recipe.name))
 
 
 _RECIPE_FIELDS = {
     "binarization": "image_format.binarization",
     "architecture": "training.architecture",
+    "formulation": "training.formulation",
+    "posterior": "training.posterior",
+    "prior": "training.prior",
+    "likelihood": "training.likelihood",
     "latent_size": "training.latent_size",
     "kl_weight": "training.kl_weight",
     "epochs": "training.epochs",

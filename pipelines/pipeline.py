@@ -6,6 +6,7 @@ import os
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration import pipeline as tfx_pipeline
 
 from components.champion_resolver import ChampionResolver
@@ -50,6 +51,32 @@ class Places:
         )
 
 
+def data_components(recipe: Recipe, source: DataSource) -> list[BaseComponent]:
+    """From the data set to model-ready Examples; ImageBinarizer is the last.
+
+    Args:
+      recipe: What the data set is and what the model sees of it.
+      source: Where it is read from.
+    """
+    example_gen = TfdsExampleGen(source=source, splits=recipe.splits)
+    # Labels of -1 break a curated schema; a user's own folder has none.
+    schema_name = "image_folder" if source.unlabelled else source.describe()["name"]
+    schema_gen = ImportSchemaGen(schema_file=str(schema_file(schema_name)))
+    statistics_gen = StatisticsGen(
+        examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"]
+    )
+    example_validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+    binarizer = ImageBinarizer(
+        examples=example_gen.outputs["examples"],
+        anomalies=example_validator.outputs["anomalies"],
+        image_format=recipe.image_format,
+        max_undecodable_share=recipe.max_undecodable_share,
+    )
+    return [example_gen, statistics_gen, schema_gen, example_validator, binarizer]
+
+
 def create_pipeline(
     recipe: Recipe,
     source: DataSource,
@@ -68,33 +95,24 @@ def create_pipeline(
       beam_pipeline_args: Flags for every Beam step, such as `--runner=FlinkRunner`.
       enable_cache: Whether steps with unchanged inputs, parameters and code are reused.
     """
-    example_gen = TfdsExampleGen(source=source, splits=recipe.splits)
-    dataset = source.describe()
-    # Labels of -1 break a curated schema; a user's own folder has none.
-    schema_name = "image_folder" if source.unlabelled else dataset["name"]
-    schema_gen = ImportSchemaGen(schema_file=str(schema_file(schema_name)))
-    statistics_gen = StatisticsGen(
-        examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"]
-    )
-    example_validator = ExampleValidator(
-        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
-    )
-    binarizer = ImageBinarizer(
-        examples=example_gen.outputs["examples"],
-        anomalies=example_validator.outputs["anomalies"],
-        image_format=recipe.image_format,
-        max_undecodable_share=recipe.max_undecodable_share,
-    )
-    examples = binarizer.outputs["model_ready_examples"]
+    data_steps = data_components(recipe, source)
+    examples = data_steps[-1].outputs["model_ready_examples"]
     trainer = vae_trainer(examples=examples, config=recipe.training)
     model = trainer.outputs["model"]
-    champion_resolver = ChampionResolver(examples=examples, model=model, registry=places.registry)
+    champion_resolver = ChampionResolver(
+        examples=examples,
+        model=model,
+        registry=places.registry,
+        likelihood=recipe.training.likelihood,
+        gaussian_scale=recipe.training.gaussian_scale,
+    )
     evaluator = elbo_evaluator(
         examples=examples,
         model=model,
         champion=champion_resolver.outputs["champion"],
         gate=recipe.gate,
         num_pixels=recipe.image_format.num_pixels,
+        likelihood=recipe.training.likelihood,
     )
     exporter = DecoderExporter(model=model)
     validator = ServingValidator(decoder=exporter.outputs["decoder"])
@@ -109,7 +127,7 @@ def create_pipeline(
         registry=places.registry,
         card={
             "recipe": recipe.name,
-            "dataset": dataset,
+            "dataset": source.describe(),
             "image_format": dataclasses.asdict(recipe.image_format),
             "training": dataclasses.asdict(recipe.training),
         },
@@ -127,11 +145,7 @@ def create_pipeline(
         pipeline_name=recipe.name,
         pipeline_root=places.artifacts,
         components=[
-            example_gen,
-            statistics_gen,
-            schema_gen,
-            example_validator,
-            binarizer,
+            *data_steps,
             trainer,
             champion_resolver,
             evaluator,

@@ -74,8 +74,8 @@ class Recipe:
     def override(self, changes: Mapping[str, Any]) -> "Recipe":
         """A recipe with some fields changed.
 
-        A floor says something about one kind of image. With another data set or image format the
-        recipe's own floor is dropped, unless the changes name one.
+        A floor says something about one kind of score. With another data set, image format or
+        likelihood the recipe's own floor is dropped, unless the changes name one.
 
         Args:
           changes: Dotted field name, such as `training.epochs`, to value.
@@ -93,10 +93,12 @@ class Recipe:
                 target = target[parent]
             target[leaf] = value
         changed = self.from_dict(values)
-        same_images = (changed.dataset, changed.image_format) == (self.dataset, self.image_format)
-        if same_images or "gate.floor" in changes:
+        if changed._scored_on() == self._scored_on() or "gate.floor" in changes:
             return changed
         return dataclasses.replace(changed, gate=dataclasses.replace(changed.gate, floor=None))
+
+    def _scored_on(self) -> tuple:
+        return self.dataset, self.image_format, self.training.likelihood
 
 
 def recipe_names() -> list[str]:

@@ -3,13 +3,21 @@
 import contextlib
 import io
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from components.errors import InputError
 from components.tfds_example_gen import DataSource
 from pipelines.recipe import Recipe
+
+if TYPE_CHECKING:
+    # At run time only after the data has been checked, because TFX takes seconds.
+    from tfx.orchestration.pipeline import Pipeline
+
+    from pipelines.local_runner import Step
 
 
 def run_recipe(
@@ -37,21 +45,16 @@ def run_recipe(
         can be known before.
     """
     console = Console()
-    source.check()
-    _check_writable(root)
-    _prepare(source, console, verbose)
-    sizes = source.split_sizes(recipe.splits)
+    sizes = prepare_data(recipe, source, root, console, verbose)
     if sizes["test"] < recipe.gate.min_examples:
         raise InputError(
             f"The test split has {sizes['test']:,} images, but the gate asks for "
             f"{recipe.gate.min_examples:,}; widen it with --split test=..., or lower "
             "--set gate.min_examples=..."
         )
-    described = ", ".join(f"{count:,} {split}" for split, count in sizes.items())
-    console.print(f"{recipe.name}: {described} images, {recipe.image_format}", highlight=False)
+    console.print(describe_data(recipe, sizes), highlight=False)
 
     with console.status("Loading TFX"):
-        from pipelines.local_runner import StepFailedError, run_locally
         from pipelines.metadata import sqlite_config
         from pipelines.pipeline import Places, create_pipeline
         from pipelines.summary import print_summary, read_outcome
@@ -65,9 +68,69 @@ def run_recipe(
             beam_pipeline_args=beam_args,
             enable_cache=cache,
         )
+    steps = run_steps(pipeline, console, verbose)
+    print_summary(
+        console,
+        steps,
+        read_outcome(metadata_config, recipe.name),
+        str(recipe.image_format),
+    )
+
+
+def prepare_data(
+    recipe: Recipe, source: DataSource, root: str, console: Console, verbose: bool
+) -> dict[str, int]:
+    """Checks what can be checked before any step, and gets the data set, as TFDS has it.
+
+    Args:
+      recipe: Names the splits.
+      source: Where the data set is.
+      root: Folder for everything that the run writes.
+      console: Where TFDS may draw its bars.
+      verbose: Whether TFDS may print anything else.
+
+    Returns:
+      Images by split.
+
+    Raises:
+      InputError: If the data cannot be used, or the folder not be written.
+    """
+    source.check()
+    _check_writable(root)
+    _prepare(source, console, verbose)
+    return source.split_sizes(recipe.splits)
+
+
+def describe_data(recipe: Recipe, sizes: Mapping[str, int]) -> str:
+    """The line that a run begins with.
+
+    Args:
+      recipe: What is run.
+      sizes: Images by split.
+    """
+    described = ", ".join(f"{count:,} {split}" for split, count in sizes.items())
+    return f"{recipe.name}: {described} images, {recipe.image_format}"
+
+
+def run_steps(pipeline: "Pipeline", console: Console, verbose: bool) -> "list[Step]":
+    """Runs a pipeline here, with a line a step.
+
+    Args:
+      pipeline: With a metadata connection of its own.
+      console: Where the lines go.
+      verbose: Whether the traceback of an unforeseen error is shown.
+
+    Returns:
+      The steps, in the order in which they ended.
+
+    Raises:
+      InputError: If a step fails; it says which and why.
+    """
+    from pipelines.local_runner import StepFailedError, run_locally
+
     with console.status("") as status:
         try:
-            steps = run_locally(
+            return run_locally(
                 pipeline,
                 on_start=lambda node_id: status.update(node_id),
                 on_end=lambda step: console.print(
@@ -88,12 +151,6 @@ def run_recipe(
             raise InputError(
                 f"{failure}: {type(cause).__name__}: {reason} (--verbose shows where)"
             ) from failure
-    print_summary(
-        console,
-        steps,
-        read_outcome(metadata_config, recipe.name),
-        str(recipe.image_format),
-    )
 
 
 def _prepare(source: DataSource, console: Console, verbose: bool) -> None:

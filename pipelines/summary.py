@@ -9,11 +9,13 @@ from rich.table import Table
 
 from components.champion_resolver.executor import (
     KIND_PROPERTY,
+    LIKELIHOOD_PROPERTY,
     VERSION_PROPERTY,
     describe_champion,
 )
 from components.elbo_evaluator.results import GateResult, read_gate_result
-from components.model_report.numbers import difference, nats, score
+from components.image_binarizer.image_format import ImageFormat
+from components.model_report.numbers import bits_per_dimension, difference, has_bits, nats, score
 from pipelines.local_runner import Step
 from pipelines.metadata import latest_step
 
@@ -25,6 +27,7 @@ class Outcome:
     Attributes:
       gate: The Evaluator's numbers and verdict.
       champion: What kind of model the champion was.
+      bits_over: Values per image, if scores are also told in bits per dimension; else None.
       pushed_path: The pushed decoder's folder, or None.
       reason: Why nothing was pushed; empty if something was.
       num_undecodable: Images that could not be decoded and were left out.
@@ -34,6 +37,7 @@ class Outcome:
 
     gate: GateResult
     champion: str
+    bits_over: int | None
     pushed_path: str | None
     reason: str
     num_undecodable: int
@@ -49,7 +53,9 @@ def read_outcome(metadata_config, pipeline_name: str) -> Outcome:
 
     champion = output("ChampionResolver", "champion")
     pushed = output("DecoderPusher", "pushed_model")
+    examples = output("ImageBinarizer", "model_ready_examples")
     dead_letters = output("ImageBinarizer", "dead_letters")
+    likelihood = champion.custom_properties[LIKELIHOOD_PROPERTY].string_value
     destination = pushed.custom_properties["pushed_destination"].string_value
     return Outcome(
         gate=read_gate_result(output("Evaluator", "evaluation").uri),
@@ -57,6 +63,7 @@ def read_outcome(metadata_config, pipeline_name: str) -> Outcome:
             champion.custom_properties[KIND_PROPERTY].string_value,
             champion.custom_properties[VERSION_PROPERTY].int_value,
         ),
+        bits_over=ImageFormat.read(examples.uri).num_pixels if has_bits(likelihood) else None,
         pushed_path=destination or None,
         reason=pushed.custom_properties["reason"].string_value,
         num_undecodable=sum(
@@ -100,6 +107,13 @@ def print_summary(console: Console, steps: list[Step], outcome: Outcome, target:
     console.print()
     console.print(scores)
     console.print(f"on {gate.num_examples:,} test images, {target}", highlight=False)
+    if outcome.bits_over:
+        # A line of its own: as a column, it would break the table's lines at 80 characters.
+        ours, theirs = (
+            bits_per_dimension(values, outcome.bits_over)
+            for values in (gate.candidate, gate.champion)
+        )
+        console.print(f"bits per dimension: candidate {ours}, champion {theirs}", highlight=False)
     if outcome.num_undecodable:
         console.print(
             f"[bold yellow]Could not be decoded: {outcome.num_undecodable:,}[/] of the images; "

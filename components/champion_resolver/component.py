@@ -7,6 +7,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.champion_resolver import executor
 from components.code_fingerprint import code_fingerprint
+from components.trainer.config import Likelihood
 
 
 class ChampionResolverSpec(ComponentSpec):
@@ -14,6 +15,8 @@ class ChampionResolverSpec(ComponentSpec):
 
     PARAMETERS = {  # noqa: RUF012
         executor.REGISTRY_KEY: ExecutionParameter(type=str),
+        executor.LIKELIHOOD_KEY: ExecutionParameter(type=str),
+        executor.GAUSSIAN_SCALE_KEY: ExecutionParameter(type=float),
         executor.CODE_FINGERPRINT_KEY: ExecutionParameter(type=str),
     }
     INPUTS = {  # noqa: RUF012
@@ -35,6 +38,8 @@ class ChampionResolver(base_component.BaseComponent):
         examples=binarizer.outputs["model_ready_examples"],
         model=trainer.outputs["model"],
         registry="/models/champions/decoder",
+        likelihood="gaussian",
+        gaussian_scale=0.1,
     )
     ```
 
@@ -45,23 +50,36 @@ class ChampionResolver(base_component.BaseComponent):
     SPEC_CLASS = ChampionResolverSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, examples: types.BaseChannel, model: types.BaseChannel, registry: str):
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        registry: str,
+        likelihood: Likelihood,
+        gaussian_scale: float,
+    ):
         """Constructs the component.
 
         Args:
           examples: Model-ready Examples. _required_
           model: The candidate. _required_
           registry: Folder of champions, as DecoderPusher writes it. _required_
+          likelihood: What the candidate's p(x|z) is. _required_
+          gaussian_scale: Its standard deviation, in intensities from 0 to 1; only `gaussian` has it
+            from here, every other likelihood is fitted. _required_
         """
         spec = ChampionResolverSpec(
             **{
                 executor.EXAMPLES_KEY: examples,
                 executor.MODEL_KEY: model,
                 executor.REGISTRY_KEY: registry,
+                executor.LIKELIHOOD_KEY: likelihood,
+                executor.GAUSSIAN_SCALE_KEY: float(gaussian_scale),
                 executor.CODE_FINGERPRINT_KEY: code_fingerprint(
                     "components.champion_resolver",
                     "components.image_binarizer",
                     "components.content_noise",
+                    "components.trainer.vae.likelihoods",
                 ),
                 executor.CHAMPION_KEY: types.Channel(type=standard_artifacts.Model),
             }

@@ -1,34 +1,40 @@
-"""The floor that every model has to beat: each pixel an independent Bernoulli at its mean."""
+"""The floor that every model has to beat: each pixel a variable of its own, whatever the image."""
 
-import numpy as np
 import tensorflow as tf
 
+from components.champion_resolver.fit import fit_likelihood
 from components.image_binarizer.binarize import observe, parse_examples
-from components.image_binarizer.image_format import ImageFormat
+from components.image_binarizer.image_format import ImageFormat, PixelMoments
+from components.trainer.config import Likelihood
 
 
 class IndependentPixels(tf.Module):
-    """log p(x) = sum_d x_d log p_d + (1 - x_d) log(1 - p_d), with the `evaluate` signature.
+    """log p(x) = sum_d log p_d(x_d), with the `evaluate` signature.
 
     It has no code, so its rate is zero and its ELBO is its exact log-likelihood.
     """
 
-    def __init__(self, mean_image: np.ndarray, count: int, image_format: ImageFormat):
+    def __init__(
+        self,
+        moments: PixelMoments,
+        image_format: ImageFormat,
+        likelihood: Likelihood,
+        gaussian_scale: float,
+    ):
         """Fits the model.
 
         Args:
-          mean_image: Mean of the training images, [H, W, C] in [0, 1].
-          count: Number of training images; p = (sum + 1/2) / (count + 1), the
-            Krichevsky-Trofimov estimate, so that no held-out image has probability zero.
+          moments: Of the training images.
           image_format: What the stored pixels mean.
+          likelihood: The family of p_d.
+          gaussian_scale: Standard deviation of the likelihood `gaussian`; others fit theirs.
         """
         super().__init__(name="independent_pixels")
-        probability = (mean_image * count + 0.5) / (count + 1.0)
+        layer, parameters = fit_likelihood(moments, likelihood, gaussian_scale)
         self._format = image_format
-        self.log_odds = tf.Variable(
-            np.log(probability) - np.log1p(-probability), dtype=tf.float32, trainable=False
-        )
-        self.log_off = tf.Variable(np.log1p(-probability).sum(), dtype=tf.float32, trainable=False)
+        # A bound method, because a tracked Keras layer would be traced and saved whole.
+        self._negative_log_likelihood = layer.negative_log_likelihood
+        self.parameters = tf.Variable(parameters, dtype=tf.float32, trainable=False)
 
     @tf.function(
         input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False
@@ -36,7 +42,7 @@ class IndependentPixels(tf.Module):
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores model-ready Examples, in nats per image [B]."""
         images = observe(parse_examples(examples, self._format), self._format)
-        elbo = tf.reduce_sum(images * self.log_odds, axis=(1, 2, 3)) + self.log_off
+        elbo = -self._negative_log_likelihood(images, self.parameters)
         zeros = tf.zeros_like(elbo)
         return {
             "elbo": elbo,

@@ -38,6 +38,11 @@ class Champion:
     image_format: ImageFormat
     card: dict[str, Any]
 
+    @property
+    def likelihood(self) -> str:
+        """What its p(x|z) is; cards that do not say are of when there was only Bernoulli."""
+        return self.card.get("training", {}).get("likelihood", "bernoulli")
+
 
 class ChampionRegistry:
     """Champions of one line of models."""

@@ -5,6 +5,7 @@ from tfx.components.evaluator.component import Evaluator
 
 from components.elbo_evaluator.config import GateConfig
 from components.elbo_evaluator.eval_config import build_eval_config
+from components.trainer.config import Likelihood
 
 
 def elbo_evaluator(
@@ -13,6 +14,7 @@ def elbo_evaluator(
     champion: types.BaseChannel,
     gate: GateConfig,
     num_pixels: int,
+    likelihood: Likelihood,
 ) -> Evaluator:
     """A TFX Evaluator that blesses a candidate whose ELBO passes the gate.
 
@@ -22,6 +24,7 @@ def elbo_evaluator(
       champion: The model to beat.
       gate: Thresholds.
       num_pixels: Values per image, channels counted.
+      likelihood: What the candidate's p(x|z) is; with `num_pixels` it sets the default floor.
 
     Returns:
       A component with the outputs `evaluation` (metrics overall and by label) and `blessing`.
@@ -30,6 +33,6 @@ def elbo_evaluator(
         examples=examples,
         model=model,
         baseline_model=champion,
-        eval_config=build_eval_config(gate, num_pixels),
+        eval_config=build_eval_config(gate, num_pixels, likelihood),
         example_splits=["test"],
     )

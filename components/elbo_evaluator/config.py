@@ -10,8 +10,9 @@ class GateConfig:
     """Thresholds of the gate; every one must hold, and NaN holds none.
 
     Attributes:
-      floor: Least mean ELBO, in nats per image. None means the ELBO of a fair coin per pixel,
-        -log 2 times the number of pixels, which a model that knows nothing reaches.
+      floor: Least mean ELBO, in nats per image. None means that of a model that knows nothing: for
+        each pixel -log 2 (a fair coin), -log 256 for a discretized likelihood (all levels alike),
+        or 0 for a density (the uniform one).
       min_improvement: Least difference between the mean ELBOs of candidate and champion on the
         same images, in nats per image; 0 blesses an equal model, more asks for better ones.
       min_examples: Least number of scored images.

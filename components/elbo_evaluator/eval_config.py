@@ -7,6 +7,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.code_fingerprint import code_fingerprint
 from components.elbo_evaluator.config import GateConfig
+from components.trainer.config import Likelihood
 
 CANDIDATE = "candidate"
 CHAMPION = "champion"
@@ -14,18 +15,33 @@ CHAMPION = "champion"
 _METRICS_MODULE = "components.elbo_evaluator.metrics"
 
 
-def build_eval_config(gate: GateConfig, num_pixels: int) -> config_pb2.EvalConfig:
+def ignorant_elbo(num_pixels: int, likelihood: Likelihood) -> float:
+    """The ELBO of a model that knows nothing, in nats per image: all values alike.
+
+    Args:
+      num_pixels: Values per image, channels counted.
+      likelihood: A value is one of 2 (`bernoulli`), one of 256 (`discretized_logistic`), or of
+        density 1 on [0, 1].
+    """
+    levels = {"bernoulli": 2, "discretized_logistic": 256}.get(likelihood, 1)
+    return num_pixels * math.log(1.0 / levels)
+
+
+def build_eval_config(
+    gate: GateConfig, num_pixels: int, likelihood: Likelihood
+) -> config_pb2.EvalConfig:
     """The comparison of a candidate with a champion, overall and by label.
 
     Args:
       gate: Thresholds.
-      num_pixels: Values per image; sets the floor where the gate names none.
+      num_pixels: Values per image; with the likelihood it sets the floor where the gate names none.
+      likelihood: What the candidate's p(x|z) is.
 
     Returns:
       An EvalConfig. `tf_generic` keeps TFMA from adding Keras's compiled metrics; the change
       threshold is absolute, because a relative one is inverted for a negative metric.
     """
-    floor = -num_pixels * math.log(2.0) if gate.floor is None else gate.floor
+    floor = ignorant_elbo(num_pixels, likelihood) if gate.floor is None else gate.floor
     elbo_threshold = config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": floor}),
         change_threshold=config_pb2.GenericChangeThreshold(

@@ -17,6 +17,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import model_util
 
 SCORES = ("elbo", "rate", "distortion", "importance_weighted_bound")
+_MORE_IS_BETTER = np.array([score in ("elbo", "importance_weighted_bound") for score in SCORES])
 STANDARD_ERROR = "standard_error"
 PAIRED_STANDARD_ERROR = "paired_standard_error"
 
@@ -80,7 +81,11 @@ def _computation(keys, combiner) -> metric_types.MetricComputation:
 
 @dataclasses.dataclass
 class Moments:
-    """Count, mean and sum of squared deviations, float64 (Chan, Golub & LeVeque 1983)."""
+    """Count, mean and sum of squared deviations, float64 (Chan, Golub & LeVeque 1983).
+
+    A mean with an infinite value is infinite and one with NaN is NaN, in any order of the values;
+    the standard error of either is NaN.
+    """
 
     count: int
     mean: np.ndarray
@@ -93,6 +98,8 @@ class Moments:
 
     def add(self, value: np.ndarray) -> "Moments":
         """Takes in one vector."""
+        if not np.isfinite((value, self.mean)).all():
+            return self.merge(Moments(1, value, np.zeros_like(value)))
         self.count += 1
         delta = value - self.mean
         self.mean = self.mean + delta / self.count
@@ -104,16 +111,22 @@ class Moments:
         count = self.count + other.count
         if not count:
             return self
-        delta = other.mean - self.mean
-        squares = self.squares + other.squares
-        squares = squares + np.square(delta) * (self.count * other.count / count)
-        return Moments(count, self.mean + delta * (other.count / count), squares)
+        # Infinite scores, which an autoencoder has, are no mistake to warn of.
+        with np.errstate(invalid="ignore"):
+            delta = other.mean - self.mean
+            squares = self.squares + other.squares
+            squares = squares + np.square(delta) * (self.count * other.count / count)
+            mean = self.mean + delta * (other.count / count)
+            # The difference of two infinities is NaN, and so would be a mean that moves by it.
+            mean = np.where(np.isinf(self.mean), self.mean + other.mean, mean)
+        return Moments(count, mean, squares)
 
     def standard_error(self) -> np.ndarray:
         """Of the mean: sd / sqrt(N), with N - 1 degrees of freedom."""
         if self.count < 2:
             return np.full_like(self.mean, math.inf)
-        return np.sqrt(self.squares / (self.count - 1) / self.count)
+        squares = np.where(np.isfinite(self.mean), self.squares, math.nan)
+        return np.sqrt(squares / (self.count - 1) / self.count)
 
 
 class _MomentsCombiner(beam.CombineFn, abc.ABC):
@@ -153,7 +166,7 @@ class _ScoresCombiner(_MomentsCombiner):
     def extract_output(self, accumulator: Moments) -> dict[metric_types.MetricKey, float]:
         mean = accumulator.mean if accumulator.count else np.full(self.size, math.nan)
         # An infinite score would pass any floor; NaN passes none.
-        mean = np.where(np.isfinite(mean), mean, math.nan)
+        mean = np.where(_MORE_IS_BETTER & ~np.isfinite(mean), math.nan, mean)
         values = np.stack([mean, accumulator.standard_error()], axis=1).ravel()
         return {key: float(value) for key, value in zip(self._keys, values, strict=True)}
 

@@ -1,11 +1,17 @@
 """Reads what the Evaluator wrote back into plain numbers."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import tensorflow_model_analysis as tfma
 
 from components.elbo_evaluator.eval_config import CANDIDATE, CHAMPION
+
+_NO_ELBO = (
+    "the rate is infinite, as that of a point posterior (an autoencoder) always is, so there is no "
+    "ELBO"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,16 +64,18 @@ def read_gate_result(evaluation_uri: str) -> GateResult:
         difference=overall.get((CANDIDATE, True), {}),
         by_label=dict(sorted(by_label.items())),
         blessed=verdict.validation_ok,
-        failures=tuple(_failures(verdict)),
+        failures=tuple(_failures(verdict, has_elbo=candidate.get("rate") != math.inf)),
     )
 
 
-def _failures(verdict) -> list[str]:
-    lines = []
+def _failures(verdict, has_elbo: bool) -> list[str]:
+    lines = [] if has_elbo else [_NO_ELBO]
     for validation in verdict.metric_validations_per_slice:
         for failure in validation.failures:
             name, value = failure.metric_key.name, failure.metric_value.double_value.value
             threshold = failure.metric_threshold
+            if name == "elbo" and not has_elbo:
+                continue
             if failure.message.strip():
                 lines.append(f"{name}: {failure.message.strip()}")
             elif threshold.HasField("value_threshold"):

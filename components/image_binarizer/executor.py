@@ -105,7 +105,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             _ = records | f"Write{name}[{split}]" >> beam.io.WriteToTFRecord(
                 prefix, file_name_suffix=".gz"
             )
-        _ = results[transforms.SUMS] | f"WriteMean[{split}]" >> transforms.WriteMeanImage(
+        _ = results[transforms.SUMS] | f"WriteMoments[{split}]" >> transforms.WritePixelMoments(
             ready.uri, split, image_format
         )
         _ = results[

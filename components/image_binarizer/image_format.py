@@ -4,7 +4,7 @@ import dataclasses
 import io
 import json
 import math
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -111,6 +111,20 @@ class ImageFormat:
             return cls(**json.loads(file.read()))
 
 
+class PixelMoments(NamedTuple):
+    """What a split's pixels are on average.
+
+    Attributes:
+      mean: Mean intensity, float64 [H, W, C] in [0, 1].
+      mean_square: Mean squared intensity, float64 [H, W, C] in [0, 1].
+      count: Number of images behind the means.
+    """
+
+    mean: np.ndarray
+    mean_square: np.ndarray
+    count: int
+
+
 def _open(path: str, mode: str):
     # Imported here so that a recipe can name an ImageFormat without waiting for TFX.
     from tfx.dsl.io import fileio
@@ -128,20 +142,31 @@ def examples_uri_of(split_pattern: str) -> str:
     return split_pattern.rsplit("/", 2)[0]
 
 
-def write_mean_image(examples_uri: str, split: str, mean_image: np.ndarray, count: int) -> None:
-    """Stores a split's mean image, float64 [H, W, C] in [0, 1], and its number of images."""
+def write_pixel_moments(examples_uri: str, split: str, moments: PixelMoments) -> None:
+    """Stores a split's pixel moments beside its Examples."""
     buffer = io.BytesIO()
-    np.savez(buffer, mean_image=mean_image, count=count)
+    np.savez(
+        buffer,
+        mean_image=moments.mean,
+        mean_square_image=moments.mean_square,
+        count=moments.count,
+    )
     with _open(_mean_image_path(examples_uri, split), "wb") as file:
         file.write(buffer.getvalue())
 
 
-def read_mean_image(examples_uri: str, split: str) -> tuple[np.ndarray, int]:
-    """The mean image [H, W, C] in [0, 1] of a split and the number of images behind it."""
+def read_pixel_moments(examples_uri: str, split: str) -> PixelMoments:
+    """The pixel moments of a split."""
     with _open(_mean_image_path(examples_uri, split), "rb") as file:
         buffer = io.BytesIO(file.read())
     with np.load(buffer) as stored:
-        return stored["mean_image"], int(stored["count"])
+        return PixelMoments(stored["mean_image"], stored["mean_square_image"], int(stored["count"]))
+
+
+def read_mean_image(examples_uri: str, split: str) -> tuple[np.ndarray, int]:
+    """The mean image [H, W, C] in [0, 1] of a split and the number of images behind it."""
+    moments = read_pixel_moments(examples_uri, split)
+    return moments.mean, moments.count
 
 
 def _mean_image_path(examples_uri: str, split: str) -> str:

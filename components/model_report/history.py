@@ -26,13 +26,23 @@ class History:
 
     @property
     def best_epoch(self) -> int | None:
-        """The first epoch with the highest validation ELBO; None if none has a finite one."""
-        scored = [
-            (value, -epoch)
-            for epoch, value in zip(self.epochs, self.values["val_elbo"], strict=True)
-            if math.isfinite(value)
-        ]
-        return -max(scored)[1] if scored else None
+        """The first epoch that is best by `best_by`; None if that is None."""
+        if self.best_by is None:
+            return None
+        sign = -1.0 if self.best_by == "distortion" else 1.0
+        return -max((sign * value, -epoch) for epoch, value in self._finite(self.best_by))[1]
+
+    @property
+    def best_by(self) -> str | None:
+        """`elbo`, or, as for an autoencoder, `distortion` where no epoch has a finite ELBO.
+
+        Both on validation images; None where no epoch has either.
+        """
+        return next((name for name in ("elbo", "distortion") if self._finite(name)), None)
+
+    def _finite(self, measure: str) -> list[tuple[int, float]]:
+        values = zip(self.epochs, self.values[f"val_{measure}"], strict=True)
+        return [(epoch, value) for epoch, value in values if math.isfinite(value)]
 
 
 def read_history(text: str) -> History:

@@ -42,6 +42,22 @@ def latent_usage(mean: np.ndarray, variance: np.ndarray) -> LatentUsage:
     return LatentUsage(rates, active, len(mean))
 
 
+def has_bits(likelihood: str) -> bool:
+    """Whether an ELBO is also a number of bits: a density depends on its unit, levels do not."""
+    return likelihood == "discretized_logistic"
+
+
+def bits_per_dimension(values: Mapping[str, float], num_pixels: int) -> str:
+    """The negative ELBO in bits a value, such as `3.28`.
+
+    Args:
+      values: Metric name to value.
+      num_pixels: Values per image, channels counted.
+    """
+    elbo = values.get("elbo")
+    return nats(elbo if elbo is None else -elbo / (num_pixels * math.log(2.0)))
+
+
 def nats(value: float | None, sign: str = "") -> str:
     """A number with two decimals, or the word for what it is instead.
 

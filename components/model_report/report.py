@@ -10,7 +10,7 @@ from components.elbo_evaluator.results import GateResult
 from components.image_binarizer.image_format import ImageFormat
 from components.model_report.charts import line_chart, usage_chart
 from components.model_report.history import MEASURES, History
-from components.model_report.numbers import difference, nats, score
+from components.model_report.numbers import bits_per_dimension, difference, has_bits, nats, score
 from components.model_report.page import render
 from components.model_report.pictures import Picture, tiles
 from components.model_report.probes import (
@@ -59,13 +59,15 @@ def build_report(
       InputError: If the model lacks a signature.
     """
     probes = probe(model, test_examples, image_format)
+    shows_bits = has_bits(recipe["training"]["likelihood"])
     return render(
         recipe=recipe,
         image_format=image_format,
         blessed=blessed,
         reasons=() if blessed else gate.failures or ("The Evaluator gives no reason.",),
         num_examples=gate.num_examples,
-        score_rows=_score_rows(gate, champion),
+        score_rows=_score_rows(gate, champion, image_format.num_pixels if shows_bits else None),
+        shows_bits=shows_bits,
         label_rows=_label_rows(gate),
         history=history,
         history_rows=_history_rows(history),
@@ -83,10 +85,16 @@ def build_report(
     )
 
 
-def _score_rows(gate: GateResult, champion: str) -> list[tuple[str, list[str]]]:
+def _score_rows(
+    gate: GateResult, champion: str, bits_over: int | None
+) -> list[tuple[str, list[str]]]:
+    """Scores of both models and their difference; bits per dimension over that many values."""
     models = {"candidate": gate.candidate, f"champion ({champion})": gate.champion}
     rows = [(name, [score(values, key) for key in _SCORES]) for name, values in models.items()]
     rows.append(("difference", [difference(gate.difference), "", "", ""]))
+    if bits_over:
+        for (_, row), values in zip(rows, (*models.values(), None), strict=True):
+            row.append(bits_per_dimension(values, bits_over) if values is not None else "")
     return rows
 
 

@@ -86,7 +86,8 @@ def _compare(replies: dict[str, np.ndarray], expected: dict[str, np.ndarray]) ->
             yield f"{name} has shape {reply.shape} instead of {value.shape}"
         elif not np.isfinite(reply).all():
             yield f"{name} is not finite everywhere"
-        elif name != "z" and (reply.min() < 0.0 or reply.max() > 1.0):
+        # A sample of a Gaussian may leave it rightly.
+        elif name in ("mean", "mode") and (reply.min() < 0.0 or reply.max() > 1.0):
             yield f"{name} leaves [0, 1]"
         # A sample or mode may flip where a mean lies within the tolerance of its threshold.
         elif name in ("sample", "mode"):

@@ -39,7 +39,9 @@ def adopt_interrupted_run(model_run_dir: str, key: str) -> bool:
     """Continues the newest earlier ModelRun of the same training that never ended.
 
     TFX gives every execution a new folder beside those of earlier executions, so an interrupted
-    one is found among the neighbours.
+    one is found among the neighbours; without TFX, it may be the folder itself.
+
+    Of several processes, the chief alone calls this, before the others read what is there.
 
     Args:
       model_run_dir: This execution's ModelRun folder; an interrupted run is copied into it.
@@ -50,14 +52,13 @@ def adopt_interrupted_run(model_run_dir: str, key: str) -> bool:
     """
     here = Path(model_run_dir)
     here.mkdir(parents=True, exist_ok=True)
+    if _is_interrupted(here, key):
+        return True
+    # What another training left here must not be taken for this one's.
+    for name in (BACKUP, BEST):
+        shutil.rmtree(here / name, ignore_errors=True)
     neighbours = (folder for folder in here.parent.iterdir() if folder != here)
-    interrupted = [
-        folder
-        for folder in neighbours
-        if (folder / _BACKUP_CHECKPOINT).is_dir()
-        and (folder / _KEY_FILE).is_file()
-        and json.loads((folder / _KEY_FILE).read_text())["key"] == key
-    ]
+    interrupted = [folder for folder in neighbours if _is_interrupted(folder, key)]
     if interrupted:
         newest = max(interrupted, key=lambda folder: folder.stat().st_mtime)
         shutil.copytree(newest, here, dirs_exist_ok=True)
@@ -65,6 +66,14 @@ def adopt_interrupted_run(model_run_dir: str, key: str) -> bool:
         shutil.rmtree(newest / BACKUP)
     (here / _KEY_FILE).write_text(json.dumps({"key": key}) + "\n")
     return bool(interrupted)
+
+
+def _is_interrupted(folder: Path, key: str) -> bool:
+    return (
+        (folder / _BACKUP_CHECKPOINT).is_dir()
+        and (folder / _KEY_FILE).is_file()
+        and json.loads((folder / _KEY_FILE).read_text())["key"] == key
+    )
 
 
 def epochs_done(model_run_dir: Path) -> int:

@@ -19,7 +19,7 @@ from components.trainer.export import export
 from components.trainer.input import evaluation_batches, load_records, training_batches
 from components.trainer.optimizers import AveragedWeights, build_optimizer
 from components.trainer.progress import EpochLine, StopOnNonFinite
-from components.trainer.strategy import choose_strategy, is_chief
+from components.trainer.strategy import choose_strategy, is_chief, wait_for_all
 from components.trainer.vae.build import build_model
 
 _EVALUATION_BATCH = 500
@@ -73,12 +73,7 @@ def train(
     """
     examples_uri = examples_uri_of(train_files[0])
     image_format = ImageFormat.read(examples_uri)
-    mean_image, _ = read_mean_image(examples_uri, "train")
     config.check_fits(image_format)
-    records = load_records(train_files, image_format)
-    validation_records = load_records(eval_files, image_format)
-    batch_size = min(config.batch_size, len(records))
-    steps_per_epoch = math.ceil(len(records) / batch_size)
     key = checkpoints.training_key(
         {
             "config": dataclasses.asdict(config),
@@ -95,11 +90,19 @@ def train(
         write = _discard
     run = Path(model_run_dir)
 
-    tf_keras.utils.set_random_seed(config.seed)
+    # Before anything is computed: TensorFlow connects workers only while its devices are unused.
     strategy = choose_strategy()
+    tf_keras.utils.set_random_seed(config.seed)
+    mean_image, _ = read_mean_image(examples_uri, "train")
+    records = load_records(train_files, image_format)
+    validation_records = load_records(eval_files, image_format)
+    batch_size = min(config.batch_size, len(records))
+    steps_per_epoch = math.ceil(len(records) / batch_size)
     with strategy.scope():
         model = build_model(config, image_format, mean_image, steps_per_epoch)
         model.compile(optimizer=build_optimizer(config, steps_per_epoch))
+    # A step's logs are over all replicas already; Keras would add up those of several workers.
+    model.distribute_reduction_method = "first"
     first_epoch = checkpoints.epochs_done(run)
     best = checkpoints.BestWeights(
         run / checkpoints.BEST,
@@ -140,6 +143,8 @@ def train(
         best.restore()
         if model_dir:
             export(model, config, image_format, model_dir)
+    # A process that ended now would be taken for dead, and the chief's export delayed.
+    wait_for_all(strategy)
     return history.history
 
 

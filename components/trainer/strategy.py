@@ -2,23 +2,37 @@
 
 import json
 import os
+from typing import NamedTuple
 
 import tensorflow as tf
 
+from components.errors import InputError
 
-def _tf_config() -> dict:
-    return json.loads(os.environ.get("TF_CONFIG") or "{}")
+_JOBS = ("chief", "worker")
+_REMEDY = (
+    'set it to {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": '
+    "0}}, or unset it to train in one process."
+)
+
+
+class _Place(NamedTuple):
+    """A process's place in a cluster."""
+
+    size: int
+    is_chief: bool
 
 
 def choose_strategy() -> tf.distribute.Strategy:
-    """Picks a strategy from what is visible.
+    """Picks a strategy from what is visible; call it before anything is computed.
 
     Returns:
-      MultiWorkerMirroredStrategy when `TF_CONFIG` names a cluster of workers,
-      MirroredStrategy on several GPUs, the default strategy otherwise.
+      MultiWorkerMirroredStrategy when `TF_CONFIG` names a cluster of processes, and waits until
+      all of them are here; MirroredStrategy on several GPUs; the default strategy otherwise.
+
+    Raises:
+      InputError: If `TF_CONFIG` cannot be used.
     """
-    cluster = _tf_config().get("cluster", {})
-    if sum(len(cluster.get(job, [])) for job in ("chief", "worker")) > 1:
+    if _place().size > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
     if len(tf.config.list_logical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
@@ -26,10 +40,39 @@ def choose_strategy() -> tf.distribute.Strategy:
 
 
 def is_chief() -> bool:
-    """Whether this process is the one that writes logs and the model, by `TF_CONFIG`."""
-    config = _tf_config()
-    task = config.get("task", {})
-    if not task or task.get("type") == "chief":
-        return True
-    no_chief = not config.get("cluster", {}).get("chief")
-    return no_chief and task.get("type") == "worker" and int(task.get("index", 0)) == 0
+    """Whether this process is the one that writes logs and the model, by `TF_CONFIG`.
+
+    Raises:
+      InputError: If `TF_CONFIG` cannot be used.
+    """
+    return _place().is_chief
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Returns when every process has come here; fails when one has died."""
+    if _place().size > 1:
+        strategy.reduce(tf.distribute.ReduceOp.SUM, tf.zeros([]), axis=None)
+
+
+def _place() -> _Place:
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return _Place(size=1, is_chief=True)
+    try:
+        config = json.loads(text)
+        cluster = config.get("cluster") or {}
+        sizes = {job: len(cluster.get(job) or []) for job in _JOBS}
+        if not any(sizes.values()):
+            return _Place(size=1, is_chief=True)
+        job, index = str(config["task"]["type"]), int(config["task"]["index"])
+    except json.JSONDecodeError as error:
+        raise InputError(f"TF_CONFIG is not JSON ({error}); {_REMEDY}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"TF_CONFIG does not name a cluster and a task in it; {_REMEDY}"
+        ) from error
+    if not 0 <= index < sizes.get(job, 0):
+        raise InputError(f"TF_CONFIG's task {job} {index} is not in its cluster; {_REMEDY}")
+    return _Place(
+        size=sum(sizes.values()), is_chief=index == 0 and (job == "chief" or not sizes["chief"])
+    )

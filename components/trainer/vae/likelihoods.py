@@ -19,6 +19,10 @@ from components.trainer.config import TrainingConfig
 _PIXEL_AXES = (-3, -2, -1)
 # Uniform noise in [0, 1) is kept inside it, where quantile functions are finite.
 _UNIFORM_MARGIN = 1e-6
+# Of the 256 levels of grey from 0 to 1.
+_HALF_LEVEL = 0.5 / 255.0
+# Halves an interval of [0, 510] to less than float64 can tell apart.
+_HALVINGS = 64
 
 
 class PixelLikelihood(tf_keras.layers.Layer):
@@ -184,6 +188,27 @@ class ContinuousBernoulli(PixelLikelihood):
         """The quantile function at the noise."""
         return TfpContinuousBernoulli(logits=parameters).quantile(_inside(uniform))
 
+    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+        """Logits whose distributions have the given means; there the likelihood is highest.
+
+        Means are kept half a level of grey from 0 and 1: black is known to be no blacker, and a
+        density could otherwise grow without bound at pixels that never change.
+
+        Solved for the lesser of mean and 1 - mean; there the logit l < 0 has the mean
+        1 / |l| - 1 / (e^|l| - 1), which is less than 1 / |l|. That leaves an interval to halve.
+        """
+        mean = np.clip(mean, _HALF_LEVEL, 1.0 - _HALF_LEVEL)
+        tail = np.minimum(mean, 1.0 - mean)
+        low, high = np.zeros_like(tail), 1.0 / tail
+        for _ in range(_HALVINGS):
+            size = 0.5 * (low + high)
+            with np.errstate(over="ignore"):
+                exact = 1.0 / size - 1.0 / np.expm1(size)
+            # Near zero both terms are huge; the next one of the series is below 1e-11.
+            is_too_small = np.where(size < 1e-3, 0.5 - size / 12.0, exact) > tail
+            low, high = np.where(is_too_small, size, low), np.where(is_too_small, high, size)
+        return np.where(mean < 0.5, -low, low)
+
 
 class DiscretizedLogistic(PixelLikelihood):
     """Probabilities of the 256 levels: a logistic density, cut into bins (Kingma et al. 2016).
@@ -193,32 +218,26 @@ class DiscretizedLogistic(PixelLikelihood):
     """
 
     parameters_per_value = 2
-    _HALF_BIN = 0.5 / 255.0
-    _INITIAL_LOG_SCALE = math.log(0.15)
+    INITIAL_LOG_SCALE = math.log(0.15)
     _MIN_LOG_SCALE = -7.0
 
     def negative_log_likelihood(self, images: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
-        """-log P(level), summed; exact in the tails, where a difference of CDFs would be zero.
-
-        With u and l the standardised bin edges, sigmoid(u) - sigmoid(l) is
-        sigmoid(u) sigmoid(-l) (1 - e^(l - u)).
-        """
-        mean, log_scale = self._split(parameters)
-        inverse_scale = tf.exp(-log_scale)
-        upper = (images + self._HALF_BIN - mean) * inverse_scale
-        lower = (images - self._HALF_BIN - mean) * inverse_scale
-        width = tf.math.log(-tf.math.expm1(-2.0 * self._HALF_BIN * inverse_scale))
-        below = tf.math.log_sigmoid(upper)
-        above = tf.math.log_sigmoid(-lower)
-        inside = below + above + width
-        log_probability = tf.where(
-            images < self._HALF_BIN, below, tf.where(images > 1.0 - self._HALF_BIN, above, inside)
-        )
-        return -tf.reduce_sum(log_probability, axis=_PIXEL_AXES)
+        """-log P(level), summed."""
+        return -tf.reduce_sum(self._log_probability(images, parameters), axis=_PIXEL_AXES)
 
     def mean(self, parameters: tf.Tensor) -> tf.Tensor:
-        """The logistic's centre."""
-        return tf.clip_by_value(self._split(parameters)[0], 0.0, 1.0)
+        """E[x|z], but for the width of a bin: the integral of the distribution function's rest."""
+        centre, log_scale = self._split(parameters)
+        scale = tf.exp(log_scale)
+        mean = scale * (tf.nn.softplus(centre / scale) - tf.nn.softplus((centre - 1.0) / scale))
+        return tf.clip_by_value(mean, 0.0, 1.0)
+
+    def mode(self, parameters: tf.Tensor) -> tf.Tensor:
+        """The level at the centre, or an end whose tail is likelier than it."""
+        level = tf.round(self._split(parameters)[0] * 255.0) / 255.0
+        levels = tf.stack([level, tf.zeros_like(level), tf.ones_like(level)])
+        best = tf.argmax(self._log_probability(levels, parameters), axis=0)
+        return tf.where(best == 0, level, tf.cast(best == 2, level.dtype))
 
     def sample(self, parameters: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
         """The level in whose bin the logistic's quantile falls."""
@@ -231,10 +250,28 @@ class DiscretizedLogistic(PixelLikelihood):
         """Centres at the mean image, scales at 0.15."""
         return np.concatenate([log_odds(mean), np.zeros_like(mean)], axis=-1)
 
+    def _log_probability(self, images: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
+        """Log P(level) per value; exact in the tails, where a difference of CDFs would be zero.
+
+        With u and l the standardised bin edges, sigmoid(u) - sigmoid(l) is
+        sigmoid(u) sigmoid(-l) (1 - e^(l - u)).
+        """
+        mean, log_scale = self._split(parameters)
+        inverse_scale = tf.exp(-log_scale)
+        upper = (images + _HALF_LEVEL - mean) * inverse_scale
+        lower = (images - _HALF_LEVEL - mean) * inverse_scale
+        width = tf.math.log(-tf.math.expm1(-2.0 * _HALF_LEVEL * inverse_scale))
+        below = tf.math.log_sigmoid(upper)
+        above = tf.math.log_sigmoid(-lower)
+        inside = below + above + width
+        return tf.where(
+            images < _HALF_LEVEL, below, tf.where(images > 1.0 - _HALF_LEVEL, above, inside)
+        )
+
     def _split(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         centre, log_scale = tf.split(parameters, 2, axis=-1)
         return tf.sigmoid(centre), tf.maximum(
-            log_scale + self._INITIAL_LOG_SCALE, self._MIN_LOG_SCALE
+            log_scale + self.INITIAL_LOG_SCALE, self._MIN_LOG_SCALE
         )
 
 

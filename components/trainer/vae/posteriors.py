@@ -149,7 +149,8 @@ class FullCovarianceNormal(NamedTuple):
         """Log-densities in nats, [..., M], of codes [..., D] under each of M Gaussians [M, D]."""
         identity = tf.eye(tf.shape(self.mean)[-1], batch_shape=tf.shape(self.mean)[:-1])
         whiten = tf.linalg.triangular_solve(self.scale_tril, identity)
-        white = tf.einsum("...e,mde->...md", z, whiten) - tf.linalg.matvec(whiten, self.mean)
+        # Not by tf.einsum, which gives wrong numbers for "...e,mde->...md" and many codes.
+        white = tf.tensordot(z, whiten, axes=[[-1], [-1]]) - tf.linalg.matvec(whiten, self.mean)
         return standard_normal_log_prob(white) - self._log_determinant()
 
     def _log_determinant(self) -> tf.Tensor:

@@ -27,12 +27,14 @@ def _card(image_format=_FORMAT):
     return {"image_format": dataclasses.asdict(image_format)}
 
 
-def _resolve(examples, model, registry, folder):
+def _resolve(examples, model, registry, folder, likelihood="bernoulli", gaussian_scale=0.25):
     """Runs the executor as the component wires it; gives the `champion` artifact."""
     component = ChampionResolver(
         examples=channel_utils.as_channel([examples]),
         model=channel_utils.as_channel([model]),
         registry=registry.folder,
+        likelihood=likelihood,
+        gaussian_scale=gaussian_scale,
     )
     champion = standard_artifacts.Model()
     champion.uri = str(folder / "champion")
@@ -51,18 +53,31 @@ def _files(folder):
 def test_construction(monkeypatch):
     examples = types.Channel(type=standard_artifacts.Examples)
     model = types.Channel(type=standard_artifacts.Model)
-    component = ChampionResolver(examples=examples, model=model, registry="champions/decoder")
+
+    def construct():
+        return ChampionResolver(
+            examples=examples,
+            model=model,
+            registry="champions/decoder",
+            likelihood="gaussian",
+            gaussian_scale=1,
+        )
+
+    component = construct()
     assert component.inputs["examples"] is examples
     assert component.inputs["model"] is model
     assert component.outputs["champion"].type_name == standard_artifacts.Model.TYPE_NAME
     assert component.exec_properties["registry"] == "champions/decoder"
+    assert component.exec_properties["likelihood"] == "gaussian"
+    assert component.exec_properties["gaussian_scale"] == 1.0
     code = component.exec_properties["code_fingerprint"]
     assert len(code) == 16
     monkeypatch.setattr(
-        "components.champion_resolver.component.code_fingerprint", lambda *names: str(len(names))
+        "components.champion_resolver.component.code_fingerprint", lambda *names: ",".join(names)
     )
-    edited = ChampionResolver(examples=examples, model=model, registry="champions/decoder")
-    assert edited.exec_properties["code_fingerprint"] != code
+    # The likelihoods are the trainer's code, but decide what this component writes.
+    code = construct().exec_properties["code_fingerprint"].split(",")
+    assert {"components.champion_resolver", "components.trainer.vae.likelihoods"} <= set(code)
 
 
 def test_the_first_run_has_the_independent_pixels_to_beat(
@@ -71,6 +86,7 @@ def test_the_first_run_has_the_independent_pixels_to_beat(
     champion = _resolve(ready_digits, trained[0], registry, tmp_path)
     assert champion.get_string_custom_property("kind") == "independent pixels"
     assert champion.get_int_custom_property("version") == 0
+    assert champion.get_string_custom_property("likelihood") == "bernoulli"
     loaded = tf.saved_model.load(f"{champion.uri}/Format-Serving")
     assert list(loaded.signatures) == ["evaluate"]
     assert not Path(registry.folder).exists()
@@ -132,6 +148,42 @@ def test_a_champion_of_another_data_set_is_not_compared(
         return
     with pytest.raises(InputError, match=r"is a model of mnist .* this data is fashion_mnist"):
         _resolve(examples, trained[0], registry, tmp_path)
+
+
+_GAUSSIANS = ("gaussian", "gaussian_learned_scale", "gaussian_analytic_scale")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "comparable"),
+    [
+        # A card from before there were others does not name its likelihood.
+        (None, "bernoulli", True),
+        (None, "gaussian", False),
+        ("bernoulli", "bernoulli", True),
+        ("gaussian", "continuous_bernoulli", False),
+        ("continuous_bernoulli", "gaussian_learned_scale", False),
+        ("bernoulli", "continuous_bernoulli", False),
+        ("discretized_logistic", "discretized_logistic", True),
+        *((theirs, ours, True) for theirs in _GAUSSIANS for ours in _GAUSSIANS),
+    ],
+)
+def test_a_champion_of_another_likelihood_is_not_compared(
+    ready_digits, trained, registry, tmp_path, theirs, ours, comparable
+):
+    training = {"training": {"likelihood": theirs}} if theirs else {"training": {"epochs": 4}}
+    registry.register(5, f"{trained[0].uri}/Format-Serving", {**_card(), **training})
+    if comparable:
+        champion = _resolve(ready_digits, trained[0], registry, tmp_path, ours)
+        assert champion.get_int_custom_property("version") == 5
+        assert champion.get_string_custom_property("likelihood") == ours
+        return
+    with pytest.raises(InputError) as info:
+        _resolve(ready_digits, trained[0], registry, tmp_path, ours)
+    assert str(info.value) == (
+        f"Champion 5 in {registry.folder} has the likelihood {theirs or 'bernoulli'}; this model "
+        f"has {ours}, so their ELBOs cannot be compared. Start a new line of champions with "
+        "another --serving-name."
+    )
 
 
 def test_a_damaged_card_is_told(ready_digits, trained, registry, tmp_path):

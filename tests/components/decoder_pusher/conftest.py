@@ -41,7 +41,7 @@ def make_candidate(tmp_path, monkeypatch):
     results = {}
     monkeypatch.setattr(executor, "read_gate_result", lambda uri: results[uri])
 
-    def make(name, number, blessed=True, infra_blessed=True, failures=()):
+    def make(name, number, blessed=True, infra_blessed=True, failures=(), scores=_SCORES):
         folder = tmp_path / "artifacts" / name
         candidate = Candidate(
             standard_artifacts.Model(),
@@ -61,7 +61,7 @@ def make_candidate(tmp_path, monkeypatch):
             "source_model_fingerprint", model_fingerprint(str(model_path))
         )
         results[candidate.evaluation.uri] = GateResult(
-            500, _SCORES, {}, {}, {}, blessed, tuple(failures)
+            500, scores, {}, {}, {}, blessed, tuple(failures)
         )
         blessing = candidate.model_blessing
         blessing.set_string_custom_property("current_model", candidate.model.uri)

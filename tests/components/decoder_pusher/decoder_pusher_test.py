@@ -1,5 +1,6 @@
 import errno
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from components.decoder_pusher import DecoderPusher
 from components.decoder_pusher import executor as executor_module
 from components.errors import InputError
 from components.saved_models import model_fingerprint, version_numbers
+
+_NO_ELBO = {"elbo": math.nan, "elbo_standard_error": math.nan, "rate": math.inf}
 
 
 class _Target:
@@ -184,6 +187,10 @@ def test_a_repeated_push_of_the_champion_itself_is_not_stale(target, make_candid
             "elbo is -9, below; too few",
         ),
         ({"blessed": False}, "the Evaluator did not bless the model"),
+        (
+            {"blessed": False, "failures": ["there is no ELBO"], "scores": _NO_ELBO},
+            "there is no ELBO",
+        ),
         ({"infra_blessed": False}, "decode: it is NaN"),
         (
             {"blessed": False, "failures": ["too few"], "infra_blessed": False},

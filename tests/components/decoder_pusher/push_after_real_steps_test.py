@@ -16,6 +16,8 @@ from components.elbo_evaluator.results import read_gate_result
 from components.saved_models import model_fingerprint
 from components.serving_validator import executor as serving_validator
 
+_LIKELIHOOD = {"likelihood": "bernoulli", "gaussian_scale": 1.0}
+
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
@@ -34,11 +36,11 @@ def pushed(places, ready_digits, trained, image_format_of_digits):
     inputs = {"examples": [ready_digits], "model": [trained[0]]}
     registry = {"registry": str(places / "champions")}
     champion = _artifact(standard_artifacts.Model, places, "champion")
-    champion_resolver.Executor().Do(inputs, {"champion": [champion]}, registry)
+    champion_resolver.Executor().Do(inputs, {"champion": [champion]}, {**registry, **_LIKELIHOOD})
 
     channels = [channel_utils.as_channel([a]) for a in (ready_digits, trained[0], champion)]
     gate = GateConfig(floor=-784.0, min_improvement=-1000.0)
-    evaluator = elbo_evaluator(*channels, gate=gate, num_pixels=784)
+    evaluator = elbo_evaluator(*channels, gate=gate, num_pixels=784, likelihood="bernoulli")
     evaluation = _artifact(standard_artifacts.ModelEvaluation, places, "evaluation")
     blessing = _artifact(standard_artifacts.ModelBlessing, places, "blessing")
     EvaluatorExecutor().Do(
@@ -114,7 +116,7 @@ def test_the_next_candidate_has_to_beat_it(places, pushed, trained, ready_digits
     champion_resolver.Executor().Do(
         {"examples": [ready_digits], "model": [trained[0]]},
         {"champion": [champion]},
-        {"registry": str(places / "champions")},
+        {"registry": str(places / "champions"), **_LIKELIHOOD},
     )
     assert champion.get_int_custom_property("version") == 1
     resolved = model_fingerprint(f"{champion.uri}/Format-Serving")

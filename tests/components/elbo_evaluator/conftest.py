@@ -20,6 +20,8 @@ def _scores():
     models["nan"], models["infinite"] = candidate.copy(), candidate.copy()
     models["nan"][17, 0] = np.nan
     models["infinite"][-1, 0] = np.inf
+    models["autoencoder"] = candidate.copy()
+    models["autoencoder"][:, [0, 1, 3]] = -np.inf, np.inf, np.nan
     return {name: scores.astype(np.float32) for name, scores in models.items()}
 
 
@@ -113,6 +115,7 @@ def judge(known_models, known_examples, tmp_path_factory):
             champion=channels["baseline_model"],
             gate=gate,
             num_pixels=num_pixels,
+            likelihood="bernoulli",
         )
         folder = tmp_path_factory.mktemp("evaluator")
         evaluation = standard_artifacts.ModelEvaluation()

@@ -14,8 +14,10 @@ def test_construction():
     examples = types.Channel(type=standard_artifacts.Examples)
     model = types.Channel(type=standard_artifacts.Model)
     champion = types.Channel(type=standard_artifacts.Model)
-    gate = GateConfig(floor=-80.0, min_improvement=1.0)
-    component = elbo_evaluator(examples, model, champion, gate, num_pixels=64)
+    gate = GateConfig(min_improvement=1.0)
+    component = elbo_evaluator(
+        examples, model, champion, gate, num_pixels=64, likelihood="gaussian"
+    )
     assert isinstance(component, Evaluator)
     assert component.inputs["examples"] is examples
     assert component.inputs["model"] is model
@@ -24,4 +26,4 @@ def test_construction():
     assert outputs == {"evaluation": "ModelEvaluation", "blessing": "ModelBlessing"}
     assert json.loads(component.exec_properties["example_splits"]) == ["test"]
     config = json_format.Parse(component.exec_properties["eval_config"], config_pb2.EvalConfig())
-    assert config == build_eval_config(gate, num_pixels=64)
+    assert config == build_eval_config(gate, num_pixels=64, likelihood="gaussian")

@@ -1,4 +1,7 @@
+import math
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -53,3 +56,23 @@ def test_fewer_than_two_examples_have_no_finite_standard_error():
 
 def test_nothing_and_nothing_is_nothing():
     assert Moments.empty(2).merge(Moments.empty(2)).count == 0
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("values", "mean"),
+    [
+        ([math.inf, 1.0, 2.0], math.inf),
+        ([1.0, 2.0, -math.inf], -math.inf),
+        ([math.inf, math.inf, math.inf], math.inf),
+        ([math.inf, 1.0, -math.inf], math.nan),
+        ([math.nan, math.inf, 1.0], math.nan),
+        ([math.inf, 1.0, math.nan], math.nan),
+    ],
+)
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+def test_an_infinite_value_makes_the_mean_infinite_in_any_order(values, mean, cut):
+    values = np.repeat(np.array(values)[:, None], 2, axis=1)
+    merged = _of(values[:cut]).merge(_of(values[cut:]))
+    np.testing.assert_array_equal(merged.mean, [mean, mean])
+    assert np.isnan(merged.standard_error()).all()

@@ -26,19 +26,34 @@ def _threshold(config, class_name):
     return per_slice.threshold
 
 
-def test_the_default_floor_is_a_fair_coin_per_pixel():
-    threshold = _threshold(build_eval_config(GateConfig(), num_pixels=784), "VaeScores")
-    assert threshold.value_threshold.lower_bound.value == pytest.approx(-784 * math.log(2))
+@pytest.mark.parametrize(
+    ("likelihood", "floor"),
+    [
+        ("bernoulli", -784 * math.log(2)),
+        ("discretized_logistic", -784 * math.log(256)),
+        ("gaussian", 0.0),
+        ("gaussian_learned_scale", 0.0),
+        ("gaussian_analytic_scale", 0.0),
+        ("continuous_bernoulli", 0.0),
+    ],
+)
+def test_the_default_floor_is_that_of_a_model_that_knows_nothing(likelihood, floor):
+    config = build_eval_config(GateConfig(), num_pixels=784, likelihood=likelihood)
+    bound = _threshold(config, "VaeScores").value_threshold.lower_bound.value
+    assert bound == pytest.approx(floor, rel=1e-12)
 
 
 def test_a_floor_of_zero_is_not_the_default():
-    threshold = _threshold(build_eval_config(GateConfig(floor=0.0), num_pixels=784), "VaeScores")
+    threshold = _threshold(
+        build_eval_config(GateConfig(floor=0.0), num_pixels=784, likelihood="bernoulli"),
+        "VaeScores",
+    )
     assert threshold.value_threshold.HasField("lower_bound")
     assert threshold.value_threshold.lower_bound.value == 0.0
 
 
 def test_thresholds_are_those_of_the_gate_and_of_all_images_alone():
-    config = build_eval_config(GateConfig(-90.5, 0.25, 7), num_pixels=784)
+    config = build_eval_config(GateConfig(-90.5, 0.25, 7), num_pixels=784, likelihood="bernoulli")
     elbo = _threshold(config, "VaeScores")
     assert elbo.value_threshold.lower_bound.value == -90.5
     assert elbo.change_threshold.absolute.value == 0.25
@@ -50,13 +65,13 @@ def test_thresholds_are_those_of_the_gate_and_of_all_images_alone():
 
 @pytest.mark.parametrize("gate", [GateConfig(), GateConfig(-1.0, 3.0, 1), GateConfig(0.0, -2.0)])
 def test_no_threshold_is_relative(gate):
-    config = build_eval_config(gate, num_pixels=64)
+    config = build_eval_config(gate, num_pixels=64, likelihood="bernoulli")
     assert _threshold(config, "VaeScores").change_threshold.HasField("absolute")
     assert '"relative"' not in json_format.MessageToJson(config)
 
 
 def test_models_are_generic_and_scored_by_evaluate():
-    config = build_eval_config(GateConfig(), num_pixels=64)
+    config = build_eval_config(GateConfig(), num_pixels=64, likelihood="bernoulli")
     assert [(spec.name, spec.is_baseline) for spec in config.model_specs] == [
         ("candidate", False),
         ("champion", True),
@@ -68,7 +83,9 @@ def test_models_are_generic_and_scored_by_evaluate():
 
 def test_code_is_part_of_the_configuration(monkeypatch):
     def settings():
-        metric = _metrics(build_eval_config(GateConfig(), num_pixels=64))["VaeScores"]
+        metric = _metrics(build_eval_config(GateConfig(), num_pixels=64, likelihood="bernoulli"))[
+            "VaeScores"
+        ]
         return json.loads(metric.config)
 
     assert len(settings()["code_fingerprint"]) == 16

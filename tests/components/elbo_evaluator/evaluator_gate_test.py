@@ -103,7 +103,7 @@ def test_an_equal_model_is_blessed_when_no_improvement_is_asked_for(judge):
     assert (difference["elbo"], difference["elbo_paired_standard_error"]) == (0.0, 0.0)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("candidate", ["nan", "infinite"])
 def test_a_score_that_is_not_finite_is_not_blessed(judge, candidate):
     evaluation, blessing = judge(candidate, "worse", GateConfig(-1e9, -1e9, 1))
@@ -115,6 +115,23 @@ def test_a_score_that_is_not_finite_is_not_blessed(judge, candidate):
         "elbo differs from the champion's by +nan; at least -1000000000.00 is asked for",
         "elbo is nan, below its floor of -1000000000.00",
     ]
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_an_autoencoder_is_told_that_it_has_no_elbo(judge, known_scores):
+    evaluation, blessing = judge("autoencoder", "worse", GateConfig(-1e9, -1e9, 61))
+    assert _verdict(blessing) == _NOT_BLESSED
+    result = read_gate_result(evaluation.uri)
+    assert math.isnan(result.candidate["elbo"])
+    assert math.isnan(result.candidate["importance_weighted_bound"])
+    assert result.candidate["rate"] == math.inf
+    distortion = known_scores["autoencoder"][:, 2].mean()
+    assert result.candidate["distortion"] == pytest.approx(distortion, abs=1e-6)
+    assert result.failures == (
+        "the rate is infinite, as that of a point posterior (an autoencoder) always is, so there "
+        "is no ELBO",
+        "example_count is 60.00, below its floor of 61.00",
+    )
 
 
 def test_an_empty_test_split_is_not_blessed(judge, tmp_path):

@@ -10,7 +10,7 @@ from PIL import Image
 from components.image_binarizer import transforms
 from components.image_binarizer.binarize import unpack
 from components.image_binarizer.decode import decode_image
-from components.image_binarizer.image_format import ImageFormat, read_mean_image
+from components.image_binarizer.image_format import ImageFormat, read_pixel_moments
 from tests.example_files import png, raw_example
 
 _SHAPES = [(8, 8), (8, 8, 3), (5, 9), (12, 4, 3), (6, 6, 4)]
@@ -55,11 +55,9 @@ def test_mixed_sizes_and_modes(binarization, channels):
     raw = _mixed()
     image_format = ImageFormat(7, 6, channels, binarization)
     expected = {_label(r): _alone(r, image_format) for r in raw}
-    pixel_sums = (
-        unpack(tf.io.decode_raw(list(expected.values()), tf.uint8), image_format)
-        .numpy()
-        .sum(axis=0, dtype=np.int64)
-    )
+    pixels = unpack(tf.io.decode_raw(list(expected.values()), tf.uint8), image_format).numpy()
+    pixels = pixels.astype(np.int64)
+    power_sums = [pixels.sum(axis=0), (pixels * pixels).sum(axis=0)]
 
     def check_examples(examples):
         assert len(examples) == len(raw)
@@ -69,7 +67,7 @@ def test_mixed_sizes_and_modes(binarization, channels):
     def check_sums(sums):
         total, count = _total(sums)
         assert count == len(raw)
-        np.testing.assert_array_equal(total, pixel_sums)
+        np.testing.assert_array_equal(total, power_sums)
 
     def check_none(dead):
         assert dead == []
@@ -205,7 +203,10 @@ def test_sums_of_many_white_images_do_not_overflow():
         for out in do_fn.process(batch)
         if isinstance(out, beam.pvalue.TaggedOutput) and out.tag == "sums"
     ]
-    assert [(s.tolist(), count) for s, count in tagged] == [([[[76500], [76500]]] * 2, 300)]
+    ((sums, count),) = tagged
+    assert (sums.dtype, count) == (np.int64, 300)
+    np.testing.assert_array_equal(sums[0], np.full((2, 2, 1), 300 * 255))
+    np.testing.assert_array_equal(sums[1], np.full((2, 2, 1), 300 * 255**2))
 
 
 def test_adding_sums_merges_in_any_grouping():
@@ -225,32 +226,37 @@ def test_adding_sums_merges_in_any_grouping():
 
 
 @pytest.mark.parametrize(("binarization", "white"), [("threshold", 1), ("none", 255)])
-def test_mean_image_is_exact_and_in_zero_to_one(binarization, white, tmp_path):
+def test_pixel_moments_are_exact_and_in_zero_to_one(binarization, white, tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, white + 1, (97, 3, 4, 1))
-    pairs = [(images[i : i + 10].sum(axis=0), len(images[i : i + 10])) for i in range(0, 97, 10)]
+    batches = [images[i : i + 10] for i in range(0, 97, 10)]
+    pairs = [(np.stack([b.sum(axis=0), (b**2).sum(axis=0)]), len(b)) for b in batches]
     with beam.Pipeline() as pipeline:
         _ = (
             pipeline
             | beam.Create(pairs)
             | beam.Reshuffle()
-            | transforms.WriteMeanImage(str(tmp_path), "eval", ImageFormat(3, 4, 1, binarization))
+            | transforms.WritePixelMoments(
+                str(tmp_path), "eval", ImageFormat(3, 4, 1, binarization)
+            )
         )
-    mean, count = read_mean_image(str(tmp_path), "eval")
-    assert (count, mean.dtype) == (97, np.float64)
+    mean, mean_square, count = read_pixel_moments(str(tmp_path), "eval")
+    assert (count, mean.dtype, mean_square.dtype) == (97, np.float64, np.float64)
     np.testing.assert_array_equal(mean, images.sum(axis=0) / (97 * white))
+    np.testing.assert_array_equal(mean_square, (images**2).sum(axis=0) / (97 * white**2))
 
 
-def test_mean_image_of_nothing(tmp_path):
+def test_pixel_moments_of_nothing(tmp_path):
     with beam.Pipeline() as pipeline:
         _ = (
             pipeline
             | beam.Create([])
-            | transforms.WriteMeanImage(str(tmp_path), "eval", ImageFormat(3, 4, 1, "none"))
+            | transforms.WritePixelMoments(str(tmp_path), "eval", ImageFormat(3, 4, 1, "none"))
         )
-    mean, count = read_mean_image(str(tmp_path), "eval")
+    mean, mean_square, count = read_pixel_moments(str(tmp_path), "eval")
     assert count == 0
     np.testing.assert_array_equal(mean, np.zeros((3, 4, 1)))
+    np.testing.assert_array_equal(mean_square, np.zeros((3, 4, 1)))
 
 
 @pytest.mark.parametrize("count", [0, 2, 9])

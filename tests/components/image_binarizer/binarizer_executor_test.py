@@ -12,7 +12,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.errors import InputError
 from components.image_binarizer import ImageBinarizer, ImageFormat
 from components.image_binarizer.executor import Executor, check_dead_letters, raise_for_anomalies
-from components.image_binarizer.image_format import read_mean_image
+from components.image_binarizer.image_format import read_mean_image, read_pixel_moments
 from tests.conftest import SPLITS
 from tests.example_files import binarize_examples, png, raw_example, write_examples
 
@@ -113,16 +113,20 @@ def test_records_and_mean_image(binarized, raw_digits, split):
     mean, count = read_mean_image(ready.uri, split)
     assert count == SPLITS[split]
     np.testing.assert_array_equal(mean, expected.mean(axis=0))
+    # A bit is its own square.
+    np.testing.assert_array_equal(read_pixel_moments(ready.uri, split).mean_square, mean)
     assert 0.05 < mean.mean() < 0.95
 
 
-def test_mean_image_of_intensities(tmp_path):
+def test_moments_of_intensities(tmp_path):
     raw = _raw(tmp_path / "raw", good=40)
     ready, _ = binarize_examples(raw, tmp_path, ImageFormat(2, 3, 3, "none"))
     records = np.stack([np.frombuffer(image, np.uint8) for image in _images(ready, "train")])
-    mean, count = read_mean_image(ready.uri, "train")
-    assert (count, mean.shape) == (40, (2, 3, 3))
-    np.testing.assert_allclose(mean.ravel(), records.mean(axis=0) / 255, rtol=1e-12)
+    moments = read_pixel_moments(ready.uri, "train")
+    assert (moments.count, moments.mean.shape) == (40, (2, 3, 3))
+    np.testing.assert_allclose(moments.mean.ravel(), records.mean(axis=0) / 255, rtol=1e-12)
+    squares = np.square(records / 255).mean(axis=0)
+    np.testing.assert_allclose(moments.mean_square.ravel(), squares, rtol=1e-12)
     assert ready.get_string_custom_property("encoding") == "uint8"
 
 

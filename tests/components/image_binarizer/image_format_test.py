@@ -7,9 +7,11 @@ import pytest
 from components.errors import InputError
 from components.image_binarizer import ImageFormat
 from components.image_binarizer.image_format import (
+    PixelMoments,
     examples_uri_of,
     read_mean_image,
-    write_mean_image,
+    read_pixel_moments,
+    write_pixel_moments,
 )
 
 _FORMATS = [
@@ -78,14 +80,23 @@ def test_derived_values(image_format, text, encoding, max_value, is_binary):
     assert image_format.num_pixels == np.prod(image_format.shape)
 
 
-def test_mean_image_round_trip(tmp_path):
+def test_pixel_moments_round_trip(tmp_path):
     means = {"train": np.random.default_rng(0).random((3, 4, 1)), "eval": np.zeros((3, 4, 1))}
     for split, mean in means.items():
-        write_mean_image(str(tmp_path), split, mean, len(split))
+        moments = PixelMoments(mean, mean / 2, len(split))
+        write_pixel_moments(f"{tmp_path}/", split, moments)
     for split, mean in means.items():
-        read, count = read_mean_image(str(tmp_path), split)
-        np.testing.assert_array_equal(read, mean)
+        read = read_pixel_moments(str(tmp_path), split)
+        np.testing.assert_array_equal(read.mean, mean)
+        np.testing.assert_array_equal(read.mean_square, mean / 2)
+        assert read.count == len(split)
+        mean_image, count = read_mean_image(str(tmp_path), split)
+        np.testing.assert_array_equal(mean_image, mean)
         assert count == len(split)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "mean_image-eval.npz",
+        "mean_image-train.npz",
+    ]
 
 
 @pytest.mark.parametrize("folder", ["relative/examples/3", "/runs/examples/3", "gs://bucket/ex/3"])

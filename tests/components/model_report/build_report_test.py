@@ -16,7 +16,7 @@ from components.model_report.report import build_report
 from tests.components.model_report.page_reader import Page
 
 _SHAPE = (5, 4)
-_RECIPE = {"name": "small", "dataset": "corners"}
+_RECIPE = {"name": "small", "dataset": "corners", "training": {"likelihood": "bernoulli"}}
 _HISTORY = "epoch,elbo,val_elbo\n0,-3.0,-4.0\n"
 
 
@@ -122,7 +122,7 @@ def _page(**changes):
 def test_recipe_text_is_escaped():
     nasty = '</code></pre><script>alert("x")</script><img src="http://example.com/x.png">'
     html = _page(
-        recipe={"name": nasty, "dataset": nasty, "description": nasty},
+        recipe={**_RECIPE, "name": nasty, "dataset": nasty, "description": nasty},
         champion=nasty,
         blessed=False,
         gate=_gate(failures=(nasty,)),
@@ -186,6 +186,47 @@ def test_a_model_of_nan_is_shown_as_such():
     block = page.pixels("reconstructions")
     assert (block[0, 0] == 255).all()
     assert (block[6, 0] == red).all()
+
+
+def test_an_autoencoders_best_epoch_is_that_of_its_distortion():
+    rows = ["epoch,elbo,val_elbo,rate,val_rate,distortion,val_distortion"]
+    rows += [f"{i},-inf,-inf,inf,inf,9.0,{d}" for i, d in enumerate([8.0, 6.5, 7.0, 6.5])]
+    history = read_history("\n".join(rows))
+    assert (history.best_by, history.best_epoch) == ("distortion", 2)
+    scores = _scores() | {"elbo": math.nan, "rate": math.inf, "rate_standard_error": math.nan}
+    difference = {"elbo": math.nan, "elbo_paired_standard_error": math.nan}
+    gate = _gate(candidate=scores, difference=difference, failures=("there is no ELBO",))
+    page = Page(_page(history=history, gate=gate, blessed=False))
+    assert (
+        "No epoch has a finite validation ELBO. The dotted line is epoch 2, the best by validation "
+        "distortion."
+    ) in page.text["training"]
+    assert page.rows["training"][2] == ["2", "-∞", "-∞", "∞", "∞", "9.00", "6.50"]
+    assert page.rows["scores"][1][2] == "∞ ± NaN"
+    elbo, rate, distortion = (image["alt"] for image in page.images["training"])
+    assert "validation ends at -∞" in elbo
+    assert "validation ends at ∞" in rate
+    assert "validation ends at 6.50" in distortion
+
+
+def test_the_best_epoch_is_by_elbo_where_there_is_one():
+    csv = "epoch,elbo,val_elbo,val_distortion\n0,-9,-9,1\n1,-8,-inf,2\n2,-8,-7,3\n3,-8,-7,4\n"
+    history = read_history(csv)
+    assert (history.best_by, history.best_epoch) == ("elbo", 3)
+
+
+def test_bits_per_dimension_are_shown_for_levels_alone():
+    # 20 values of one and of two bits.
+    gate = _gate(candidate=_scores(-20 * math.log(2)), champion=_scores(-40 * math.log(2)))
+    recipe = {**_RECIPE, "training": {"likelihood": "discretized_logistic"}}
+    page = Page(_page(recipe=recipe, gate=gate))
+    assert [row[5] for row in page.rows["scores"]] == ["bits per dimension", "1.00", "2.00", ""]
+    assert "over log 2 and the 20 values of an image" in page.text["scores"]
+    for likelihood in ("bernoulli", "continuous_bernoulli"):
+        recipe = {**_RECIPE, "training": {"likelihood": likelihood}}
+        page = Page(_page(recipe=recipe, gate=gate))
+        assert {len(row) for row in page.rows["scores"]} == {5}
+        assert "Bits" not in page.text["scores"]
 
 
 def test_the_difference_has_the_paired_standard_error():

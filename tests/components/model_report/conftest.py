@@ -24,7 +24,9 @@ def champion(ready_digits, tmp_path_factory):
     artifact = standard_artifacts.Model()
     artifact.uri = str(folder / "1")
     registry = ChampionRegistry(str(folder / "registry"))
-    kind, version = resolve_champion(registry, ready_digits.uri, f"{artifact.uri}/Format-Serving")
+    kind, version = resolve_champion(
+        registry, ready_digits.uri, f"{artifact.uri}/Format-Serving", "bernoulli", 1.0
+    )
     artifact.set_string_custom_property("kind", kind)
     artifact.set_int_custom_property("version", version)
     return artifact
@@ -50,6 +52,7 @@ def judge(ready_digits, trained, champion, tmp_path_factory):
             champion=channel_utils.as_channel(inputs["baseline_model"]),
             gate=gate,
             num_pixels=28 * 28,
+            likelihood="bernoulli",
         )
         Executor().Do(
             inputs,

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from components.model_report.numbers import latent_usage, nats, score
+from components.model_report.numbers import bits_per_dimension, latent_usage, nats, score
 from components.model_report.pictures import tiles
 from components.model_report.probes import slerp
 from tests.components.model_report.page_reader import decode
@@ -38,6 +38,19 @@ def test_nats(value, sign, text):
 
 def test_score():
     assert score({"elbo": -1.0, "elbo_standard_error": 0.25}, "elbo") == "-1.00 ± 0.25"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"elbo": -8 * 784 * math.log(2)}, "8.00"),
+        ({"elbo": -784.0}, "1.44"),
+        ({"elbo": math.nan}, "NaN"),
+        ({}, "missing"),
+    ],
+)
+def test_bits_per_dimension(values, text):
+    assert bits_per_dimension(values, num_pixels=784) == text
 
 
 def test_slerp_keeps_the_ends_and_the_norm():

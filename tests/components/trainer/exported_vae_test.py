@@ -62,6 +62,18 @@ def test_elbo_is_minus_distortion_minus_rate(scores):
     np.testing.assert_allclose(scores["elbo"], -(scores["distortion"] + scores["rate"]), rtol=1e-6)
 
 
+def test_scores_have_an_entry_an_image_and_repeat(records, scores, signatures):
+    assert {name: value.shape for name, value in scores.items()} == {
+        **dict.fromkeys(
+            ("elbo", "distortion", "rate", "importance_weighted_bound"), (len(records),)
+        ),
+        **dict.fromkeys(("posterior_mean", "posterior_variance"), (len(records), 4)),
+    }
+    again = signatures["evaluate"](examples=tf.constant(records))
+    for name, value in scores.items():
+        np.testing.assert_allclose(again[name], value, rtol=1e-6)
+
+
 def test_rate_is_the_closed_form_of_the_posterior_it_reports(scores):
     mean, variance = scores["posterior_mean"], scores["posterior_variance"]
     expected = 0.5 * (mean**2 + variance - 1 - np.log(variance)).sum(axis=1)

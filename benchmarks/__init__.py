@@ -1,0 +1,1 @@
+"""Measurements: what the recipes reach, and how fast."""
