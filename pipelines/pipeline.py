@@ -95,6 +95,8 @@ def create_pipeline(
       beam_pipeline_args: Flags for every Beam step, such as `--runner=FlinkRunner`.
       enable_cache: Whether steps with unchanged inputs, parameters and code are reused.
     """
+    recipe_fields = recipe.to_dict()
+    del recipe_fields["name"]
     data_steps = data_components(recipe, source)
     examples = data_steps[-1].outputs["model_ready_examples"]
     trainer = vae_trainer(examples=examples, config=recipe.training)
@@ -125,12 +127,8 @@ def create_pipeline(
         infra_blessing=validator.outputs["blessing"],
         serving_dir=places.serving_dir,
         registry=places.registry,
-        card={
-            "recipe": recipe.name,
-            "dataset": source.describe(),
-            "image_format": dataclasses.asdict(recipe.image_format),
-            "training": dataclasses.asdict(recipe.training),
-        },
+        # The whole recipe, so that a served model says how it was made.
+        card={"recipe": recipe.name, **recipe_fields, "dataset": source.describe()},
     )
     report = ModelReport(
         examples=examples,

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pipelines import pipeline as pipeline_module
 from pipelines.cli import main
+from pipelines.recipe import load_recipe
 from serving.server import ModelServer
 from tests.e2e.conftest import ALL_STEPS, QUICK
 
@@ -48,6 +49,10 @@ def test_the_first_run_pushes_a_decoder_and_makes_its_model_the_champion(first_r
     assert "evaluate" in tf.saved_model.load(str(champion / "Format-Serving")).signatures
     card = json.loads((decoder / "model_card.json").read_text())
     assert card["recipe"] == "digits"
+    recipe = load_recipe("digits").to_dict()
+    assert recipe.keys() - {"name"} <= card.keys(), "the whole recipe is stored with the model"
+    assert card["splits"] == recipe["splits"]
+    assert card["training"].keys() == recipe["training"].keys()
     assert card["image_format"]["binarization"] == "threshold"
     assert card["num_test_images"] == 180
 
