@@ -37,7 +37,7 @@ class Result:
 
     Attributes:
       images: Size and binarisation, and how many test images.
-      elbo: Mean ELBO.
+      elbo: Mean ELBO; None of an autoencoder, which has none, nor a bound or a rate.
       elbo_error: Its standard error.
       bound: Mean importance-weighted bound.
       bound_error: Its standard error.
@@ -49,12 +49,12 @@ class Result:
     """
 
     images: str
-    elbo: float
-    elbo_error: float
-    bound: float
-    bound_error: float
+    elbo: float | None
+    elbo_error: float | None
+    bound: float | None
+    bound_error: float | None
     samples: int
-    rate: float
+    rate: float | None
     distortion: float
     bits: float | None
     seconds: float
@@ -124,12 +124,12 @@ def read_result(row: Row, root: str, seconds: float) -> Result:
     has_bits = recipe.training.likelihood == "discretized_logistic"
     return Result(
         images=f"{gate.num_examples:,}, {recipe.image_format}",
-        elbo=scores["elbo"],
-        elbo_error=scores["elbo_standard_error"],
-        bound=scores["importance_weighted_bound"],
-        bound_error=scores["importance_weighted_bound_standard_error"],
+        elbo=_finite(scores["elbo"]),
+        elbo_error=_finite(scores["elbo_standard_error"]),
+        bound=_finite(scores["importance_weighted_bound"]),
+        bound_error=_finite(scores["importance_weighted_bound_standard_error"]),
         samples=recipe.training.importance_samples,
-        rate=scores["rate"],
+        rate=_finite(scores["rate"]),
         distortion=scores["distortion"],
         bits=-scores["elbo"] / (values * math.log(2.0)) if has_bits else None,
         seconds=seconds,
@@ -142,23 +142,30 @@ def table_line(name: str, row: Row, result: Result | None) -> str:
     if result is None:
         cells = [f"`{name}`", "not measured", row.published, "", "", "", options]
     else:
-        bits = f" ({result.bits:.2f} bits/dim)" if result.bits else ""
+        elbo, bound = f"none (distortion {_number(result.distortion)})", ""
+        if result.elbo is not None:
+            elbo = f"{_number(result.elbo)} ± {result.elbo_error:.2f}"
+            bound = f"{_number(result.bound)} ± {result.bound_error:.2f}, K = {result.samples:,}"
+        if result.bits is not None:
+            elbo += f" ({result.bits:.2f} bits/dim)"
         cells = [
             f"`{name}`",
             result.images,
             row.published,
-            _score(result.elbo, result.elbo_error) + bits,
-            f"{_score(result.bound, result.bound_error)}, K = {result.samples:,}",
+            elbo,
+            bound,
             f"{result.seconds:,.0f}",
             options,
         ]
     return "| " + " | ".join(cells) + " |"
 
 
-def _score(mean: float, error: float) -> str:
-    if not math.isfinite(mean):
-        return "none"
-    return f"{mean:.2f} ± {error:.2f}".replace("-", "−")
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(value: float) -> str:
+    return f"{value:,.2f}".replace("-", "−")
 
 
 if __name__ == "__main__":
