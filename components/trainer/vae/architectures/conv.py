@@ -3,8 +3,6 @@
 The latter left out the ReLU after the decoder's first layer; it is here.
 """
 
-import math
-
 import tf_keras
 from tf_keras import layers
 
@@ -19,7 +17,6 @@ def build(heads: Heads) -> tuple[tf_keras.Model, tf_keras.Model]:
 
     Sizes that 4 does not divide are made a little larger and cropped.
     """
-    height, width, _ = heads.image_shape
     encoder = tf_keras.Sequential(
         [
             layers.InputLayer(heads.image_shape),
@@ -30,8 +27,7 @@ def build(heads: Heads) -> tuple[tf_keras.Model, tf_keras.Model]:
         ],
         name="encoder",
     )
-    rows, columns = math.ceil(height / _STRIDE), math.ceil(width / _STRIDE)
-    surplus = ((0, rows * _STRIDE - height), (0, columns * _STRIDE - width))
+    rows, columns = heads.grid(_STRIDE)
     decoder = tf_keras.Sequential(
         [
             layers.InputLayer((heads.latent_size,)),
@@ -46,7 +42,7 @@ def build(heads: Heads) -> tuple[tf_keras.Model, tf_keras.Model]:
                 bias_initializer=heads.channel_initializer(),
                 dtype="float32",
             ),
-            layers.Cropping2D(surplus, dtype="float32"),
+            heads.crop(_STRIDE),
         ],
         name="decoder",
     )

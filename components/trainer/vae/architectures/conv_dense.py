@@ -5,8 +5,6 @@ pixel equally often (Odena et al. 2016), and the last of them makes the image: n
 at full resolution but the output.
 """
 
-import math
-
 import tf_keras
 from tf_keras import layers
 
@@ -26,7 +24,6 @@ def build(heads: Heads, units: int, activation: str) -> tuple[tf_keras.Model, tf
       units: Units of the dense layers.
       activation: Of every hidden layer.
     """
-    height, width, _ = heads.image_shape
     encoder = tf_keras.Sequential(
         [
             layers.InputLayer(heads.image_shape),
@@ -38,8 +35,7 @@ def build(heads: Heads, units: int, activation: str) -> tuple[tf_keras.Model, tf
         ],
         name="encoder",
     )
-    rows, columns = math.ceil(height / _STRIDE), math.ceil(width / _STRIDE)
-    surplus = ((0, rows * _STRIDE - height), (0, columns * _STRIDE - width))
+    rows, columns = heads.grid(_STRIDE)
     decoder = tf_keras.Sequential(
         [
             layers.InputLayer((heads.latent_size,)),
@@ -52,7 +48,7 @@ def build(heads: Heads, units: int, activation: str) -> tuple[tf_keras.Model, tf
             layers.Conv2DTranspose(
                 heads.output_channels, 6, strides=2, padding="same", dtype="float32"
             ),
-            layers.Cropping2D(surplus, dtype="float32"),
+            heads.crop(_STRIDE),
             heads.pixel_bias(),
         ],
         name="decoder",

@@ -4,8 +4,6 @@ Its code was a stack of 64 feature maps, 87,616 numbers, which no prior of indep
 describes; so a dense layer at each side of the code is added. The rest is as it was.
 """
 
-import math
-
 import tf_keras
 from tf_keras import layers
 
@@ -21,7 +19,6 @@ def build(heads: Heads) -> tuple[tf_keras.Model, tf_keras.Model]:
 
     Sizes that 8 does not divide are made a little larger and cropped.
     """
-    height, width, _ = heads.image_shape
     convolutions = []
     for filters in _FILTERS:
         convolutions += [
@@ -37,8 +34,7 @@ def build(heads: Heads) -> tuple[tf_keras.Model, tf_keras.Model]:
         ],
         name="encoder",
     )
-    rows, columns = math.ceil(height / _STRIDE), math.ceil(width / _STRIDE)
-    surplus = ((0, rows * _STRIDE - height), (0, columns * _STRIDE - width))
+    rows, columns = heads.grid(_STRIDE)
     decoder = tf_keras.Sequential(
         [
             layers.InputLayer((heads.latent_size,)),
@@ -54,7 +50,7 @@ def build(heads: Heads) -> tuple[tf_keras.Model, tf_keras.Model]:
                 bias_initializer=heads.channel_initializer(),
                 dtype="float32",
             ),
-            layers.Cropping2D(surplus, dtype="float32"),
+            heads.crop(_STRIDE),
         ],
         name="decoder",
     )

@@ -1,6 +1,7 @@
 """What every architecture is told, and the output layers that most of them end in."""
 
 import dataclasses
+import math
 
 import numpy as np
 import tf_keras
@@ -37,6 +38,18 @@ class Heads:
             bias_initializer=tf_keras.initializers.Constant(self.posterior_bias),
             dtype="float32",
         )
+
+    def grid(self, stride: int) -> tuple[int, int]:
+        """Rows and columns that strides of this product make the image of, or a little more."""
+        height, width, _ = self.image_shape
+        return math.ceil(height / stride), math.ceil(width / stride)
+
+    def crop(self, stride: int) -> layers.Layer:
+        """Cuts off what `grid` made too large."""
+        height, width, _ = self.image_shape
+        rows, columns = self.grid(stride)
+        surplus = ((0, rows * stride - height), (0, columns * stride - width))
+        return layers.Cropping2D(surplus, dtype="float32")
 
     def channel_initializer(self) -> tf_keras.initializers.Initializer:
         """Starts a convolution's bias."""
