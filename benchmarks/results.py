@@ -69,6 +69,9 @@ def main(
     names: tuple[str, ...], manual_dir: str | None, horses_dir: str | None, keep: str | None
 ) -> None:
     """Runs the named rows, and writes the table."""
+    from pipelines.quiet import set_verbosity
+
+    set_verbosity(False)
     measured = json.loads(_MEASURED.read_text()) if _MEASURED.is_file() else {}
     for name in names:
         if name not in ROWS:

@@ -63,7 +63,10 @@ def tfx_vae_run(data_dir):
     return run
 
 
-QUICK = ("--architecture", "dense", "--epochs", "8", "--batch-size", "64", "--latent-size", "4")
+QUICK = (
+    *("--architecture", "dense", "--set", "training.hidden_units=400,400", "--latent-size", "4"),
+    *("--epochs", "8", "--batch-size", "64", "--learning-rate", "0.002"),
+)
 
 
 @pytest.fixture(scope="session")
