@@ -20,9 +20,9 @@ def main(folder: Path) -> None:
     """Draws the picture from the pipeline roots in FOLDER."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(_WEIGHTS), figsize=(9, 5.2), layout="constrained")
+    figure, axes = pyplot.subplots(1, len(_WEIGHTS), figsize=(9, 2.9), layout="constrained")
     for axis, (weight, name) in zip(axes, _WEIGHTS.items(), strict=True):
-        axis.imshow(panel(folder / name), cmap="gray_r", vmin=0, vmax=1)
+        axis.imshow(panel(folder / name), cmap="gray", vmin=0, vmax=1)
         axis.set_title(f"KL weight {weight}")
         axis.set_axis_off()
     figure.suptitle("Above: test images and their reconstructions. Below: samples from the prior.")
