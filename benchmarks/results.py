@@ -116,15 +116,14 @@ def measure(row: Row, options: list[str], root: str) -> Result:
 
 def read_result(row: Row, root: str, seconds: float) -> Result:
     """Reads a run's scores from its pipeline root."""
+    from components.model_report.numbers import bits
     from pipelines.metadata import sqlite_config
     from pipelines.summary import read_outcome
 
     changes = dict(text.split("=", 1) for text in row.settings)
     recipe = load_recipe(row.recipe).override(changes)
-    gate = read_outcome(sqlite_config(root), recipe.name).gate
-    scores = gate.candidate
-    values = recipe.image_format.num_pixels
-    has_bits = recipe.training.likelihood == "discretized_logistic"
+    outcome = read_outcome(sqlite_config(root), recipe.name)
+    gate, scores = outcome.gate, outcome.gate.candidate
     return Result(
         images=f"{gate.num_examples:,}, {recipe.image_format}",
         elbo=_finite(scores["elbo"]),
@@ -134,7 +133,7 @@ def read_result(row: Row, root: str, seconds: float) -> Result:
         samples=recipe.training.importance_samples,
         rate=_finite(scores["rate"]),
         distortion=scores["distortion"],
-        bits=-scores["elbo"] / (values * math.log(2.0)) if has_bits else None,
+        bits=bits(scores["elbo"], outcome.bits_over) if outcome.bits_over else None,
         seconds=seconds,
     )
 

@@ -10,6 +10,7 @@ from components.trainer.vae.likelihoods import (
     DiscretizedLogistic,
     Gaussian,
     PixelLikelihood,
+    log_odds,
 )
 
 # As of GaussianAnalyticScale, in intensities from 0 to 1.
@@ -33,28 +34,24 @@ def fit_likelihood(
     Returns:
       The likelihood's layer and its constant parameters, float64 [H, W, C * P].
     """
-    log_odds = _log_odds(np.clip(moments.mean, _MEAN_MARGIN, 1.0 - _MEAN_MARGIN))
     if likelihood == "bernoulli":
-        return Bernoulli(name="likelihood"), _log_odds(_smoothed_mean(moments))
+        return Bernoulli(name="likelihood"), log_odds(_smoothed_mean(moments), margin=0.0)
     if likelihood == "continuous_bernoulli":
         layer = ContinuousBernoulli(name="likelihood")
         return layer, layer.initial_bias(moments.mean)
+    centre = log_odds(moments.mean, _MEAN_MARGIN)
     if likelihood == "discretized_logistic":
         layer = DiscretizedLogistic(name="likelihood")
-        return layer, np.concatenate([log_odds, _log_scale(moments, layer)], axis=-1)
+        return layer, np.concatenate([centre, _log_scale(moments, layer)], axis=-1)
     if likelihood != "gaussian":
         # Both other Gaussians have one scale to fit; at this one the likelihood is highest.
         gaussian_scale = max(_LEAST_GAUSSIAN_SCALE, float(np.sqrt(_variance(moments).mean())))
-    return Gaussian(gaussian_scale), log_odds
+    return Gaussian(gaussian_scale), centre
 
 
 def _smoothed_mean(moments: PixelMoments) -> np.ndarray:
     """The Krichevsky-Trofimov estimate: no held-out image has probability zero."""
     return (moments.mean * moments.count + 0.5) / (moments.count + 1.0)
-
-
-def _log_odds(mean: np.ndarray) -> np.ndarray:
-    return np.log(mean) - np.log1p(-mean)
 
 
 def _variance(moments: PixelMoments) -> np.ndarray:

@@ -47,6 +47,11 @@ def has_bits(likelihood: str) -> bool:
     return likelihood == "discretized_logistic"
 
 
+def bits(elbo: float, num_pixels: int) -> float:
+    """A negative ELBO, nats per image, in bits a value."""
+    return -elbo / (num_pixels * math.log(2.0))
+
+
 def bits_per_dimension(values: Mapping[str, float], num_pixels: int) -> str:
     """The negative ELBO in bits a value, such as `3.28`.
 
@@ -55,7 +60,7 @@ def bits_per_dimension(values: Mapping[str, float], num_pixels: int) -> str:
       num_pixels: Values per image, channels counted.
     """
     elbo = values.get("elbo")
-    return nats(elbo if elbo is None else -elbo / (num_pixels * math.log(2.0)))
+    return nats(elbo if elbo is None else bits(elbo, num_pixels))
 
 
 def nats(value: float | None, sign: str = "") -> str:

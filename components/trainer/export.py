@@ -94,9 +94,11 @@ class ExportedVae(tf.Module):
         """
         pixels = parse_examples(examples, self._format)
         images = observe(pixels, self._format)
-        posterior = self._posterior(images)
+        parameters = self._encoder(images)
+        posterior = self._posterior_type.from_parameters(parameters)
+        key = content_noise.content_key(pixels)
         scores = self._in_groups(
-            self._score, {"images": images, "key": content_noise.content_key(pixels)}
+            self._score, {"images": images, "parameters": parameters, "key": key}
         )
         rate = posterior.kl_to_standard_normal() if self._analytic_rate else scores["log_ratio"]
         return {
@@ -148,7 +150,7 @@ class ExportedVae(tf.Module):
     def _score(self, group: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Means over K codes of a group of images, each [B]."""
         images = group["images"]
-        posterior = self._posterior(images)
+        posterior = self._posterior_type.from_parameters(group["parameters"])
 
         def draw(chunk: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
             noise = content_noise.content_normal(
@@ -190,14 +192,13 @@ class ExportedVae(tf.Module):
         # The last group is filled up with zeros, whose scores are cut off again.
         size = tf.minimum(size, tf.maximum(count, 1))
         surplus = groups * size - count
-        grouped = {
-            name: tf.reshape(
-                tf.pad(value, [[0, surplus]] + [[0, 0]] * (len(value.shape) - 1)),
-                tf.concat([[groups, size], tf.shape(value)[1:]], axis=0),
+        grouped = {}
+        for name, value in values.items():
+            padded = tf.pad(value, [[0, surplus]] + [[0, 0]] * (len(value.shape) - 1))
+            shape = tf.concat([[groups, size], tf.shape(value)[1:]], axis=0)
+            grouped[name] = tf.ensure_shape(
+                tf.reshape(padded, shape), [None, None, *value.shape[1:]]
             )
-            for name, value in values.items()
-        }
-        grouped["images"] = tf.ensure_shape(grouped["images"], [None, None, *self._format.shape])
         scores = tf.map_fn(
             function,
             grouped,

@@ -5,6 +5,7 @@ for `Bernoulli` and intensities in [0, 1] for the others; a decoder gives `param
 numbers for each value, [..., H, W, C * P].
 """
 
+import abc
 import math
 
 import numpy as np
@@ -25,11 +26,12 @@ _HALF_LEVEL = 0.5 / 255.0
 _HALVINGS = 64
 
 
-class PixelLikelihood(tf_keras.layers.Layer):
+class PixelLikelihood(tf_keras.layers.Layer, abc.ABC):
     """Independent pixels given the code."""
 
     parameters_per_value = 1
 
+    @abc.abstractmethod
     def negative_log_likelihood(self, images: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
         """-log p(x|z) in nats per image [...], summed over pixels and channels.
 
@@ -37,7 +39,6 @@ class PixelLikelihood(tf_keras.layers.Layer):
           images: [..., H, W, C], broadcast against the parameters.
           parameters: The decoder's outputs, [..., H, W, C * P].
         """
-        raise NotImplementedError
 
     def mean(self, parameters: tf.Tensor) -> tf.Tensor:
         """E[x|z] per value, in [0, 1]."""
@@ -47,9 +48,9 @@ class PixelLikelihood(tf_keras.layers.Layer):
         """The likeliest value, in [0, 1]."""
         return self.mean(parameters)
 
+    @abc.abstractmethod
     def sample(self, parameters: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
         """A draw per value, from uniform noise in [0, 1)."""
-        raise NotImplementedError
 
     def fit(self, images: tf.Tensor, parameters: tf.Tensor, weight: tf.Tensor) -> None:
         """Takes in a training batch before its loss is computed; most need not.
@@ -275,12 +276,14 @@ class DiscretizedLogistic(PixelLikelihood):
         )
 
 
-def log_odds(mean: np.ndarray) -> np.ndarray:
+def log_odds(mean: np.ndarray, margin: float = 1e-3) -> np.ndarray:
     """Log-odds of pixel means, the output bias at which an untrained decoder gives the mean image.
 
-    Means are kept in [0.001, 0.999] (Burda et al. 2016, their published code).
+    Args:
+      mean: In [0, 1].
+      margin: Means are kept so far from 0 and 1 (Burda et al. 2016, their published code).
     """
-    mean = np.clip(mean, 0.001, 0.999)
+    mean = np.clip(mean, margin, 1.0 - margin)
     return np.log(mean) - np.log1p(-mean)
 
 

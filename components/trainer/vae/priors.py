@@ -3,6 +3,7 @@
 Each is a Keras layer, because some have weights to learn, with `log_prob` and `sample`.
 """
 
+import abc
 import math
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from components.trainer.config import Prior
+from components.trainer.vae.likelihoods import log_odds
 from components.trainer.vae.posteriors import (
     DiagonalNormal,
     FullCovarianceNormal,
@@ -33,12 +35,12 @@ class StandardNormal(tf_keras.layers.Layer):
         return noise
 
 
-class MixturePrior(tf_keras.layers.Layer):
+class MixturePrior(tf_keras.layers.Layer, abc.ABC):
     """Gaussians with weights; subclasses say which."""
 
+    @abc.abstractmethod
     def components(self) -> tuple[Gaussians, tf.Tensor]:
         """The Gaussians, tensors [M, ...], and the logarithms of their weights, [M]."""
-        raise NotImplementedError
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Log p(z) = log sum_m w_m N(z; m) in nats for codes [..., D]."""
@@ -101,9 +103,8 @@ class VampPrior(MixturePrior):
         """
         super().__init__(name="prior")
         self._encode = encode
-        mean = np.clip(mean_image, 0.01, 0.99)
-        logits = np.log(mean) - np.log1p(-mean)
-        noise = np.random.default_rng(seed).normal(size=(num_components, *mean.shape))
+        logits = log_odds(mean_image, margin=0.01)
+        noise = np.random.default_rng(seed).normal(size=(num_components, *logits.shape))
         self.pseudo_logits = self.add_weight(
             "pseudo_logits",
             noise.shape,

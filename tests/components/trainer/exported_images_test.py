@@ -1,20 +1,16 @@
 """The exported `decode`, `reconstruct` and `generate` for every likelihood."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.trainer.config import Likelihood
 from components.trainer.export import ExportedVae
 from tests.components.trainer.tiny_models import COLOUR, COLOUR_LEVELS, tiny_config, tiny_model
 
-LIKELIHOODS = [
-    "bernoulli",
-    "gaussian",
-    "gaussian_learned_scale",
-    "gaussian_analytic_scale",
-    "continuous_bernoulli",
-    "discretized_logistic",
-]
+LIKELIHOODS = get_args(Likelihood)
 # What each gives but numbers in [0, 1].
 TWO_VALUED = {"bernoulli": ("mode", "sample"), "continuous_bernoulli": ("mode",)}
 

@@ -1,6 +1,7 @@
 """Likelihoods against scipy, integrals, sums over levels, and their own samples."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from components.trainer.config import TrainingConfig
+from components.trainer.config import Likelihood, TrainingConfig
 from components.trainer.vae.likelihoods import (
     Bernoulli,
     ContinuousBernoulli,
@@ -21,14 +22,7 @@ from components.trainer.vae.likelihoods import (
     log_odds,
 )
 
-NAMES = [
-    "bernoulli",
-    "gaussian",
-    "gaussian_learned_scale",
-    "gaussian_analytic_scale",
-    "continuous_bernoulli",
-    "discretized_logistic",
-]
+NAMES = get_args(Likelihood)
 LEVELS = np.arange(256) / 255
 
 

@@ -6,6 +6,8 @@ regulariser here takes the distribution and ignores its value. And a tfpl layer 
 so here it is given a function that takes the batch's.
 """
 
+import abc
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -24,8 +26,8 @@ class KlOnceRegularizer(tf_keras.regularizers.Regularizer):
       kl_weight: The weight of the rate, [].
     """
 
-    def __init__(self, latent_size: int, analytic: bool):
-        self._prior = tfd.MultivariateNormalDiag(loc=tf.zeros(latent_size))
+    def __init__(self, prior: tfd.Distribution, analytic: bool):
+        self._prior = prior
         self._analytic = analytic
         self.batch: Batch | None = None
         self.kl_weight: tf.Tensor | None = None
@@ -42,26 +44,34 @@ class KlOnceRegularizer(tf_keras.regularizers.Regularizer):
         if not isinstance(output, tfd.Distribution):
             return tf.constant(0.0)
         if self._analytic:
-            # An Independent and a MultivariateNormal have no registered KL; a TriL one has.
-            posterior = getattr(output, "tensor_distribution", output)
-            rate = _kl(posterior, self._prior)
+            rate = tfd.kl_divergence(output, self._prior)
         else:
             code = tf.convert_to_tensor(output)
             rate = output.log_prob(code) - self._prior.log_prob(code)
         return tf.reduce_sum(self.batch["weight"] * self.kl_weight * rate)
 
 
-class TfpPosterior(VariationalAutoencoder):
+class TfpPosterior(VariationalAutoencoder, abc.ABC):
     """An encoder that ends in a tfpl layer, trained by Keras with a loss; what b, c and d share."""
 
     def __init__(self, config, *args, **kwargs):
         """As VariationalAutoencoder."""
         super().__init__(config, *args, **kwargs)
-        self.regularizer = KlOnceRegularizer(self.latent_size, self.analytic_rate)
-        layer, event = {
-            "diagonal": (tfpl.IndependentNormal, (self.latent_size,)),
-            "full_covariance": (tfpl.MultivariateNormalTriL, self.latent_size),
+        zeros = tf.zeros(self.latent_size)
+        # TFP knows the KL of an Independent from an Independent alone.
+        layer, event, prior = {
+            "diagonal": (
+                tfpl.IndependentNormal,
+                (self.latent_size,),
+                tfd.Independent(tfd.Normal(zeros, 1.0), reinterpreted_batch_ndims=1),
+            ),
+            "full_covariance": (
+                tfpl.MultivariateNormalTriL,
+                self.latent_size,
+                tfd.MultivariateNormalDiag(zeros),
+            ),
         }[config.posterior]
+        self.regularizer = KlOnceRegularizer(prior, self.analytic_rate)
         self.posterior_layer = layer(
             event,
             convert_to_tensor_fn=self.regularizer.reparameterize,
@@ -72,13 +82,13 @@ class TfpPosterior(VariationalAutoencoder):
         """Compiles with the formulation's loss."""
         super().compile(optimizer=optimizer, loss=self.image_loss)
 
+    @abc.abstractmethod
     def image_loss(self, images: tf.Tensor, output) -> tf.Tensor:
         """The distortion [B] of images, from what `output` gave."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def output(self, parameters: tf.Tensor):
         """What the decoder ends in, from its parameters [B, H, W, C * P]."""
-        raise NotImplementedError
 
     def call(self, batch: Batch, training: bool = False):
         """The decoder's output for one code an image; the KL is added by the regulariser."""
@@ -120,9 +130,3 @@ class TfpLayers(TfpPosterior):
     def image_loss(self, images: tf.Tensor, output: tfd.Distribution) -> tf.Tensor:
         """-log p(x|z), [B]."""
         return -output.log_prob(images)
-
-
-def _kl(posterior: tfd.Distribution, prior: tfd.MultivariateNormalDiag) -> tf.Tensor:
-    if isinstance(posterior, tfd.Independent):
-        prior = tfd.Independent(tfd.Normal(prior.loc, 1.0), reinterpreted_batch_ndims=1)
-    return tfd.kl_divergence(posterior, prior)
