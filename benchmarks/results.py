@@ -46,6 +46,7 @@ class Result:
       distortion: Mean distortion.
       bits: Bits per dimension, for 256 levels; else None.
       seconds: Wall time of the whole command, on an idle machine with two cores.
+      bound_images: Test images that the bound is of; None for all.
     """
 
     images: str
@@ -58,6 +59,7 @@ class Result:
     distortion: float
     bits: float | None
     seconds: float
+    bound_images: int | None = None
 
 
 @click.command()
@@ -124,17 +126,19 @@ def read_result(row: Row, root: str, seconds: float) -> Result:
     recipe = load_recipe(row.recipe).override(changes)
     outcome = read_outcome(sqlite_config(root), recipe.name)
     gate, scores = outcome.gate, outcome.gate.candidate
+    bound_images = int(scores["importance_weighted_count"])
     return Result(
         images=f"{gate.num_examples:,}, {recipe.image_format}",
         elbo=_finite(scores["elbo"]),
         elbo_error=_finite(scores["elbo_standard_error"]),
         bound=_finite(scores["importance_weighted_bound"]),
         bound_error=_finite(scores["importance_weighted_bound_standard_error"]),
-        samples=recipe.training.importance_samples,
+        samples=recipe.gate.importance_samples,
         rate=_finite(scores["rate"]),
         distortion=scores["distortion"],
         bits=bits(scores["elbo"], outcome.bits_over) if outcome.bits_over else None,
         seconds=seconds,
+        bound_images=bound_images if bound_images < gate.num_examples else None,
     )
 
 
@@ -148,6 +152,8 @@ def table_line(name: str, row: Row, result: Result | None) -> str:
         if result.elbo is not None:
             elbo = f"{_number(result.elbo)} ± {result.elbo_error:.2f}"
             bound = f"{_number(result.bound)} ± {result.bound_error:.2f}, K = {result.samples:,}"
+            if result.bound_images is not None:
+                bound += f", {result.bound_images:,} images"
         if result.bits is not None:
             elbo += f" ({result.bits:.2f} bits/dim)"
         cells = [

@@ -58,7 +58,9 @@ ROWS = {
     "fashion_dense": Row("fashion_dense", "none"),
     "fashion_tfp": Row("fashion_tfp", "none"),
     "fashion_mnist": Row(
-        "fashion_mnist", "IW-5000: −228.70 (VAE; Norouzi et al. 2020, Exemplar VAE)"
+        "fashion_mnist",
+        "IW-5000: −228.70 (VAE; Norouzi et al. 2020, Exemplar VAE)",
+        ("gate.importance_samples=5000", "gate.importance_images=null"),
     ),
     "horses_conv": Row("horses_conv", "none"),
     "horses_conv_vae": Row("horses_conv_vae"),

@@ -107,7 +107,7 @@ training_options = _all_of(
         "settings",
         multiple=True,
         metavar="FIELD=VALUE",
-        help="Any other field of the recipe, such as training.importance_samples=50. Repeatable.",
+        help="Any other field of the recipe, such as gate.tolerance=0.2. Repeatable.",
     ),
 )
 local_options = _all_of(
@@ -149,7 +149,33 @@ def main() -> None:
     help="Least mean test ELBO that is blessed, nats per image. With another data set or "
     "binarisation than the recipe's: that of a model that knows nothing.",
 )
-@click.option("--min-improvement", type=float, help="Least gain over the champion, nats per image.")
+@click.option(
+    "--comparison",
+    metavar="NAME",
+    help="What is asked against the champion: no_worse, better or significantly_better.",
+)
+@click.option(
+    "--min-improvement",
+    type=float,
+    help="Least gain over the champion, nats per image; for the last two comparisons.",
+)
+@click.option(
+    "--full-iw",
+    type=int,
+    metavar="K",
+    help="Importance-weighted bound of K codes on every test image: the figure for a release.",
+)
+@click.option(
+    "--new-line",
+    is_flag=True,
+    help="Leave all champions so far aside, which another data set or likelihood cannot be "
+    "compared with.",
+)
+@click.option(
+    "--bless-anyway",
+    metavar="REASON",
+    help="Push whatever the gate says; the reason stays with the model.",
+)
 @click.option(
     "--serving-name",
     default="decoder",
@@ -161,6 +187,9 @@ def main() -> None:
 def run(
     pipeline_root: str | None,
     serving_name: str,
+    new_line: bool,
+    bless_anyway: str | None,
+    full_iw: int | None,
     beam_args: tuple[str, ...],
     cache: bool,
     verbose: bool,
@@ -172,11 +201,18 @@ def run(
     """
     _start_quietly(verbose)
     recipe, source = _recipe_and_source(**options)
+    if bless_anyway is not None and not bless_anyway.strip():
+        raise InputError("--bless-anyway needs a reason; it stays with the model.")
+    if full_iw is not None:
+        changes = {"gate.importance_samples": full_iw, "gate.importance_images": None}
+        recipe = recipe.override(changes)
 
+    from pipelines.judging import Judging
     from pipelines.run import run_recipe
 
     root = _root(pipeline_root, recipe)
-    run_recipe(recipe, source, root, serving_name, list(beam_args), cache, verbose)
+    judging = Judging(new_line, (bless_anyway or "").strip())
+    run_recipe(recipe, source, root, serving_name, judging, list(beam_args), cache, verbose)
 
 
 _LIST = "N,N,..."
@@ -286,6 +322,7 @@ _RECIPE_FIELDS = {
     "learning_rate": "training.learning_rate",
     "seed": "training.seed",
     "floor": "gate.floor",
+    "comparison": "gate.comparison",
     "min_improvement": "gate.min_improvement",
     "max_undecodable_share": "max_undecodable_share",
 }
@@ -296,6 +333,52 @@ def _assignment(text: str, option: str, form: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise InputError(f"{option} {text!r} is not of the form {form}.")
     return name, value
+
+
+@main.group()
+def gate() -> None:
+    """What the gate found out about the last model."""
+
+
+@gate.command()
+@click.option(
+    "--recipe",
+    "recipe_name",
+    required=True,
+    metavar="NAME|FILE",
+    help="The recipe that was run.",
+)
+@click.option(
+    "--pipeline-root",
+    metavar="DIR",
+    help="Where the run wrote its results.  [default: runs/RECIPE]",
+)
+@verbose_option
+@one_line_errors
+def explain(recipe_name: str, pipeline_root: str | None, verbose: bool) -> None:
+    """Print every rule, its verdict, and what is probably wrong with the model."""
+    _start_quietly(verbose)
+    from pipelines.recipe import load_recipe
+
+    recipe = load_recipe(recipe_name)
+    root = _root(pipeline_root, recipe)
+    if not os.path.exists(os.path.join(root, "metadata.db")):
+        raise InputError(
+            f"{root} holds no run; start one with tfx-vae run, or name another --pipeline-root."
+        )
+    from rich.console import Console
+
+    from components.elbo_evaluator.results import read_gate_result
+    from pipelines.gate_table import print_gate
+    from pipelines.metadata import latest_step, sqlite_config
+
+    step = latest_step(sqlite_config(root), recipe.name, "ElboEvaluator")
+    if "evaluation" not in step.outputs:
+        raise InputError(
+            f"ElboEvaluator of pipeline {recipe.name} did not get to its end; start tfx-vae run "
+            "again."
+        )
+    print_gate(Console(), read_gate_result(step.outputs["evaluation"].uri))
 
 
 @main.group(invoke_without_command=True)

@@ -12,12 +12,13 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from components.champion_resolver import ChampionResolver
 from components.decoder_exporter import DecoderExporter
 from components.decoder_pusher import DecoderPusher
-from components.elbo_evaluator import elbo_evaluator
+from components.elbo_evaluator import ElboEvaluator
 from components.image_binarizer import ImageBinarizer
 from components.model_report import ModelReport
 from components.serving_validator import ServingValidator
 from components.tfds_example_gen import DataSource, TfdsExampleGen
 from components.trainer import vae_trainer
+from pipelines.judging import Judging
 from pipelines.recipe import Recipe
 from schemas import schema_file
 
@@ -84,6 +85,7 @@ def create_pipeline(
     metadata_connection_config=None,
     beam_pipeline_args: list[str] | None = None,
     enable_cache: bool = True,
+    judging: Judging | None = None,
 ) -> tfx_pipeline.Pipeline:
     """The whole pipeline of a recipe, for any TFX runner.
 
@@ -94,7 +96,9 @@ def create_pipeline(
       metadata_connection_config: ML Metadata connection; None where the runner has its own.
       beam_pipeline_args: Flags for every Beam step, such as `--runner=FlinkRunner`.
       enable_cache: Whether steps with unchanged inputs, parameters and code are reused.
+      judging: What this run asks of the gate beside its recipe.
     """
+    judging = judging or Judging()
     recipe_fields = recipe.to_dict()
     del recipe_fields["name"]
     data_steps = data_components(recipe, source)
@@ -105,16 +109,17 @@ def create_pipeline(
         examples=examples,
         model=model,
         registry=places.registry,
+        serving_dir=places.serving_dir,
         likelihood=recipe.training.likelihood,
         gaussian_scale=recipe.training.gaussian_scale,
+        new_line=judging.new_line,
     )
-    evaluator = elbo_evaluator(
+    evaluator = ElboEvaluator(
         examples=examples,
         model=model,
         champion=champion_resolver.outputs["champion"],
         gate=recipe.gate,
-        num_pixels=recipe.image_format.num_pixels,
-        likelihood=recipe.training.likelihood,
+        bless_anyway=judging.bless_anyway,
     )
     exporter = DecoderExporter(model=model)
     validator = ServingValidator(decoder=exporter.outputs["decoder"])

@@ -75,7 +75,7 @@ class Recipe:
         """A recipe with some fields changed.
 
         A floor says something about one kind of score. With another data set, image format or
-        likelihood the recipe's own floor is dropped, unless the changes name one.
+        likelihood the recipe's own floors are dropped, unless the changes name them.
 
         Args:
           changes: Dotted field name, such as `training.epochs`, to value.
@@ -93,9 +93,11 @@ class Recipe:
                 target = target[parent]
             target[leaf] = value
         changed = self.from_dict(values)
-        if changed._scored_on() == self._scored_on() or "gate.floor" in changes:
+        if changed._scored_on() == self._scored_on():
             return changed
-        return dataclasses.replace(changed, gate=dataclasses.replace(changed.gate, floor=None))
+        floors = [name for name in ("floor", "label_floor") if f"gate.{name}" not in changes]
+        gate = dataclasses.replace(changed.gate, **dict.fromkeys(floors))
+        return dataclasses.replace(changed, gate=gate)
 
     def _scored_on(self) -> tuple:
         return self.dataset, self.image_format, self.training.likelihood

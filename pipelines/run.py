@@ -11,6 +11,7 @@ from rich.console import Console
 
 from components.errors import InputError
 from components.tfds_example_gen import DataSource
+from pipelines.judging import Judging
 from pipelines.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def run_recipe(
     source: DataSource,
     root: str,
     serving_name: str = "decoder",
+    judging: Judging | None = None,
     beam_args: list[str] | None = None,
     cache: bool = True,
     verbose: bool = False,
@@ -36,6 +38,7 @@ def run_recipe(
       source: Where its data set is.
       root: Folder for everything that the run writes.
       serving_name: The model's name at the server.
+      judging: What this run asks of the gate.
       beam_args: Flags for Beam.
       cache: Whether unchanged steps are reused.
       verbose: Whether the traceback of an unforeseen error is shown.
@@ -45,6 +48,7 @@ def run_recipe(
         can be known before.
     """
     console = Console()
+    judging = judging or Judging()
     sizes = prepare_data(recipe, source, root, console, verbose)
     if sizes["test"] < recipe.gate.min_examples:
         raise InputError(
@@ -60,13 +64,17 @@ def run_recipe(
         from pipelines.summary import print_summary, read_outcome
 
         metadata_config = sqlite_config(root)
+        places = Places.under(root, serving_name)
+        if not judging.new_line:
+            _check_champion(recipe, source, places.registry)
         pipeline = create_pipeline(
             recipe,
             source,
-            Places.under(root, serving_name),
+            places,
             metadata_connection_config=metadata_config,
             beam_pipeline_args=beam_args,
             enable_cache=cache,
+            judging=judging,
         )
     steps = run_steps(pipeline, console, verbose)
     print_summary(
@@ -75,6 +83,26 @@ def run_recipe(
         read_outcome(metadata_config, recipe.name),
         str(recipe.image_format),
     )
+
+
+def _check_champion(recipe: Recipe, source: DataSource, registry: str) -> None:
+    """Says now, rather than after an hour of training, that no champion can be beaten."""
+    from components.champion_resolver.registry import ChampionRegistry
+    from components.elbo_evaluator.comparability import ScoreUnit, incomparable
+
+    champion = ChampionRegistry(registry).newest()
+    if champion is None:
+        return
+    reason = incomparable(
+        ScoreUnit(
+            champion.image_format,
+            champion.likelihood,
+            champion.card.get("dataset", {}).get("name", ""),
+        ),
+        ScoreUnit(recipe.image_format, recipe.training.likelihood, source.describe()["name"]),
+    )
+    if reason:
+        raise InputError(f"Nothing was trained: {reason}.")
 
 
 def prepare_data(

@@ -5,6 +5,7 @@ import json
 import os
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from components.champion_resolver.executor import (
@@ -25,7 +26,7 @@ class Outcome:
     """What a run came to.
 
     Attributes:
-      gate: The Evaluator's numbers and verdict.
+      gate: ElboEvaluator's numbers and verdict.
       champion: What kind of model the champion was.
       bits_over: Values per image, if scores are also told in bits per dimension; else None.
       pushed_path: The pushed decoder's folder, or None.
@@ -58,7 +59,7 @@ def read_outcome(metadata_config, pipeline_name: str) -> Outcome:
     likelihood = champion.custom_properties[LIKELIHOOD_PROPERTY].string_value
     destination = pushed.custom_properties["pushed_destination"].string_value
     return Outcome(
-        gate=read_gate_result(output("Evaluator", "evaluation").uri),
+        gate=read_gate_result(output("ElboEvaluator", "evaluation").uri),
         champion=describe_champion(
             champion.custom_properties[KIND_PROPERTY].string_value,
             champion.custom_properties[VERSION_PROPERTY].int_value,
@@ -103,10 +104,18 @@ def print_summary(console: Console, steps: list[Step], outcome: Outcome, target:
     ):
         rate, distortion = nats(values.get("rate")), nats(values.get("distortion"))
         scores.add_row(name, score(values, "elbo"), rate, distortion)
-    scores.add_row("difference", difference(gate.difference), "", "", style="bold")
+    scores.add_row("difference", difference(gate.candidate), "", "", style="bold")
     console.print()
     console.print(scores)
     console.print(f"on {gate.num_examples:,} test images, {target}", highlight=False)
+    bound = gate.candidate.get("importance_weighted_bound")
+    if bound is not None:
+        count = int(gate.candidate["importance_weighted_count"])
+        console.print(
+            f"importance-weighted bound: {score(gate.candidate, 'importance_weighted_bound')} "
+            f"on {count:,} of them",
+            highlight=False,
+        )
     if outcome.bits_over:
         # A line of its own: as a column, it would break the table's lines at 80 characters.
         ours, theirs = (
@@ -124,13 +133,24 @@ def print_summary(console: Console, steps: list[Step], outcome: Outcome, target:
     console.print()
     if outcome.pushed_path:
         serving_dir = os.path.dirname(outcome.pushed_path)
-        console.print("[bold green]Blessed[/]: every threshold of the gate holds.")
+        if gate.bless_anyway:
+            console.print(
+                f"[bold yellow]Blessed anyway[/]: {escape(gate.bless_anyway)}",
+                soft_wrap=True,
+                highlight=False,
+            )
+            for failure in gate.failures:
+                console.print(f"  although {escape(failure)}", soft_wrap=True, highlight=False)
+        else:
+            console.print("[bold green]Blessed[/]: every rule of the gate holds.")
         console.print(f"Decoder:  {outcome.pushed_path}", soft_wrap=True, highlight=False)
         console.print(f"Serve it: tfx-vae serve {serving_dir}", soft_wrap=True, highlight=False)
         console.print("Ask it:   tfx-vae generate --output generated.png", highlight=False)
     else:
         console.print(
-            f"[bold red]Not blessed[/]: {outcome.reason}.", soft_wrap=True, highlight=False
+            f"[bold red]Not blessed[/]: {escape(outcome.reason)}.", soft_wrap=True, highlight=False
         )
+        for sentence in gate.diagnosis:
+            console.print(f"[bold]Probably[/]: {escape(sentence)}", soft_wrap=True, highlight=False)
         console.print("Nothing was pushed; what was served before is served still.")
     console.print(f"Report:   {outcome.report}", soft_wrap=True, highlight=False)

@@ -15,6 +15,8 @@ class ChampionResolverSpec(ComponentSpec):
 
     PARAMETERS = {  # noqa: RUF012
         executor.REGISTRY_KEY: ExecutionParameter(type=str),
+        executor.SERVING_DIR_KEY: ExecutionParameter(type=str),
+        executor.NEW_LINE_KEY: ExecutionParameter(type=int),
         executor.LIKELIHOOD_KEY: ExecutionParameter(type=str),
         executor.GAUSSIAN_SCALE_KEY: ExecutionParameter(type=float),
         executor.CODE_FINGERPRINT_KEY: ExecutionParameter(type=str),
@@ -38,6 +40,7 @@ class ChampionResolver(base_component.BaseComponent):
         examples=binarizer.outputs["model_ready_examples"],
         model=trainer.outputs["model"],
         registry="/models/champions/decoder",
+        serving_dir="/models/serving/decoder",
         likelihood="gaussian",
         gaussian_scale=0.1,
     )
@@ -55,8 +58,10 @@ class ChampionResolver(base_component.BaseComponent):
         examples: types.BaseChannel,
         model: types.BaseChannel,
         registry: str,
+        serving_dir: str,
         likelihood: Likelihood,
         gaussian_scale: float,
+        new_line: bool = False,
     ):
         """Constructs the component.
 
@@ -64,15 +69,21 @@ class ChampionResolver(base_component.BaseComponent):
           examples: Model-ready Examples. _required_
           model: The candidate. _required_
           registry: Folder of champions, as DecoderPusher writes it. _required_
+          serving_dir: Folder of pushed decoders; one with versions but no champion is an error.
+            _required_
           likelihood: What the candidate's p(x|z) is. _required_
           gaussian_scale: Its standard deviation, in intensities from 0 to 1; only `gaussian` has it
             from here, every other likelihood is fitted. _required_
+          new_line: Whether to leave all champions so far aside, because another data set, kind of
+            image or likelihood cannot be compared with them.
         """
         spec = ChampionResolverSpec(
             **{
                 executor.EXAMPLES_KEY: examples,
                 executor.MODEL_KEY: model,
                 executor.REGISTRY_KEY: registry,
+                executor.SERVING_DIR_KEY: serving_dir,
+                executor.NEW_LINE_KEY: int(new_line),
                 executor.LIKELIHOOD_KEY: likelihood,
                 executor.GAUSSIAN_SCALE_KEY: float(gaussian_scale),
                 executor.CODE_FINGERPRINT_KEY: code_fingerprint(

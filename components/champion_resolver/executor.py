@@ -1,5 +1,6 @@
 """Executor of ChampionResolver."""
 
+import dataclasses
 import os
 from typing import Any
 
@@ -13,7 +14,7 @@ from components.champion_resolver.independent_pixels import IndependentPixels
 from components.champion_resolver.registry import ChampionRegistry
 from components.errors import InputError
 from components.image_binarizer.image_format import ImageFormat, read_pixel_moments
-from components.tfds_example_gen.executor import DATASET_PROPERTY
+from components.saved_models import version_numbers
 from components.trainer.config import Likelihood
 
 EXAMPLES_KEY = "examples"
@@ -22,13 +23,19 @@ CHAMPION_KEY = "champion"
 REGISTRY_KEY = "registry"
 LIKELIHOOD_KEY = "likelihood"
 GAUSSIAN_SCALE_KEY = "gaussian_scale"
+SERVING_DIR_KEY = "serving_dir"
+NEW_LINE_KEY = "new_line"
 CODE_FINGERPRINT_KEY = "code_fingerprint"
 
 KIND_PROPERTY = "kind"
 VERSION_PROPERTY = "version"
 LIKELIHOOD_PROPERTY = "likelihood"
+DATASET_PROPERTY = "dataset"
 INDEPENDENT_PIXELS = "independent pixels"
 REGISTERED = "registered champion"
+
+# What the gate needs of a model that it only compares with.
+CHAMPION_SIGNATURES = ("evaluate", "describe")
 
 
 class Executor(base_executor.BaseExecutor):
@@ -46,79 +53,94 @@ class Executor(base_executor.BaseExecutor):
           input_dict: `examples`: model-ready Examples. `model`: the candidate; it is here so that
             the champion is looked up anew for every new candidate and only then.
           output_dict: `champion`: Model.
-          exec_properties: `registry`: folder of champions. `likelihood`, `gaussian_scale`: the
-            candidate's.
+          exec_properties: `registry`: folder of champions. `serving_dir`: the folder that a model
+            server watches. `likelihood`, `gaussian_scale`: the candidate's. `new_line`: 1 to leave
+            all champions so far aside.
 
         Raises:
-          InputError: If the champion is damaged, or of another data set, kind of image or
-            likelihood.
+          InputError: If the champion is damaged or missing.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
         champion = artifact_utils.get_single_instance(output_dict[CHAMPION_KEY])
-        registry = ChampionRegistry(exec_properties[REGISTRY_KEY])
-        likelihood = exec_properties[LIKELIHOOD_KEY]
-        kind, version = resolve_champion(
-            registry,
+        resolved = resolve_champion(
+            ChampionRegistry(exec_properties[REGISTRY_KEY]),
+            exec_properties[SERVING_DIR_KEY],
             examples.uri,
             path_utils.serving_model_dir(champion.uri),
-            likelihood,
+            exec_properties[LIKELIHOOD_KEY],
             exec_properties[GAUSSIAN_SCALE_KEY],
-            examples.get_string_custom_property(DATASET_PROPERTY),
+            bool(exec_properties[NEW_LINE_KEY]),
         )
-        champion.set_string_custom_property(KIND_PROPERTY, kind)
-        champion.set_int_custom_property(VERSION_PROPERTY, version)
-        champion.set_string_custom_property(LIKELIHOOD_PROPERTY, likelihood)
+        champion.set_string_custom_property(KIND_PROPERTY, resolved.kind)
+        champion.set_int_custom_property(VERSION_PROPERTY, resolved.version)
+        champion.set_string_custom_property(LIKELIHOOD_PROPERTY, resolved.likelihood)
+        champion.set_string_custom_property(DATASET_PROPERTY, resolved.dataset)
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """The model to beat.
+
+    Attributes:
+      kind: `independent pixels` or `registered champion`.
+      version: Of the newest champion, whether it is to be beaten or left aside; 0 for none.
+      likelihood: What its p(x|z) is.
+      dataset: Name of its data set; empty if it is not known, which matches any.
+    """
+
+    kind: str
+    version: int
+    likelihood: str
+    dataset: str
 
 
 def describe_champion(kind: str, version: int) -> str:
     """A champion in words, from its custom properties."""
-    return f"{kind}, version {version}" if version else kind
+    if kind == INDEPENDENT_PIXELS:
+        return f"{kind}, a new line after version {version}" if version else kind
+    return f"{kind}, version {version}"
 
 
 def resolve_champion(
     registry: ChampionRegistry,
+    serving_dir: str,
     examples_uri: str,
     path: str,
     likelihood: Likelihood,
     gaussian_scale: float,
-    dataset: str = "",
-) -> tuple[str, int]:
+    new_line: bool = False,
+) -> Resolved:
     """Writes the newest champion, or the independent-pixel model where there is none.
+
+    Whether the two can be compared is for the gate to say.
 
     Args:
       registry: Where champions are.
+      serving_dir: The folder that a model server watches; a version in it had a champion.
       examples_uri: Model-ready Examples that the comparison will use.
       path: Where the SavedModel goes.
       likelihood: The candidate's.
       gaussian_scale: The candidate's, for the likelihood `gaussian`.
-      dataset: The data set's name; empty if it is not known, which matches any.
-
-    Returns:
-      What kind of champion it is, and its version (0 for the independent-pixel model).
+      new_line: Whether to leave all champions so far aside.
 
     Raises:
-      InputError: If the champion is damaged, or of another data set, kind of image or likelihood.
+      InputError: If the champion is damaged or missing.
     """
-    image_format = ImageFormat.read(examples_uri)
-    newest = registry.newest()
-    if newest is None:
+    versions = registry.versions()
+    served = version_numbers(serving_dir)
+    if served and not versions and not new_line:
+        raise InputError(
+            f"{serving_dir} has version {served[-1]}, but {registry.folder} has no champion: it "
+            "was removed, or a push was interrupted. Restore it, run what was pushed again, or "
+            "start a new line of champions with --new-line."
+        )
+    if new_line or not versions:
+        image_format = ImageFormat.read(examples_uri)
         moments = read_pixel_moments(examples_uri, "train")
         IndependentPixels(moments, image_format, likelihood, gaussian_scale).save(path)
-        return INDEPENDENT_PIXELS, 0
-    theirs = newest.card.get("dataset", {}).get("name", "")
-    if newest.image_format != image_format or (dataset and theirs and dataset != theirs):
-        raise InputError(
-            f"Champion {newest.version} in {registry.folder} is a model of {theirs} "
-            f"({newest.image_format}); this data is {dataset} ({image_format}), so their ELBOs "
-            "cannot be compared. Start a new line of champions with another --serving-name."
-        )
-    if _family(newest.likelihood) != _family(likelihood):
-        raise InputError(
-            f"Champion {newest.version} in {registry.folder} has the likelihood "
-            f"{newest.likelihood}; this model has {likelihood}, so their ELBOs cannot be compared. "
-            "Start a new line of champions with another --serving-name."
-        )
+        return Resolved(INDEPENDENT_PIXELS, versions[-1] if versions else 0, likelihood, "")
+    newest = registry.read(versions[-1])
     io_utils.copy_dir(newest.path, path)
     try:
         signatures = tf.saved_model.load(path).signatures
@@ -128,17 +150,12 @@ def resolve_champion(
             f"Champion {newest.path} cannot be loaded ({type(error).__name__}); restore it, or "
             f"remove {os.path.dirname(newest.path)} to fall back to the champion before it."
         ) from error
-    if "evaluate" not in signatures:
+    missing = [name for name in CHAMPION_SIGNATURES if name not in signatures]
+    if missing:
         raise InputError(
-            f"Champion {newest.path} has no `evaluate` signature; remove "
-            f"{os.path.dirname(newest.path)} to fall back to the champion before it."
+            f"Champion {newest.path} has no signature {', '.join(missing)}; remove "
+            f"{os.path.dirname(newest.path)} to fall back to the champion before it, or start a "
+            "new line of champions with --new-line."
         )
-    return REGISTERED, newest.version
-
-
-def _family(likelihood: str) -> str:
-    """What likelihoods have in common if their ELBOs can be compared.
-
-    The three Gaussians differ in how they come by a scale; all others are on their own.
-    """
-    return "gaussian" if likelihood.startswith("gaussian") else likelihood
+    dataset = newest.card.get("dataset", {}).get("name", "")
+    return Resolved(REGISTERED, newest.version, newest.likelihood, dataset)

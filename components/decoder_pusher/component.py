@@ -65,9 +65,9 @@ class DecoderPusher(base_component.BaseComponent):
         Args:
           model: The full Model. _required_
           decoder: DecoderExporter's output of it. _required_
-          champion: The model that the Evaluator compared it with. _required_
-          evaluation: The Evaluator's numbers, for the model card. _required_
-          model_blessing: The Evaluator's verdict. _required_
+          champion: The model that ElboEvaluator compared it with. _required_
+          evaluation: ElboEvaluator's numbers, for the model card. _required_
+          model_blessing: ElboEvaluator's verdict. _required_
           infra_blessing: ServingValidator's verdict. _required_
           serving_dir: The folder that a model server watches. _required_
           registry: Folder of champions, as ChampionResolver reads it. _required_

@@ -1,6 +1,7 @@
 """Executor of DecoderPusher."""
 
 import json
+import math
 from typing import Any
 
 from tfx import types
@@ -47,7 +48,7 @@ class Executor(base_executor.BaseExecutor):
 
         Args:
           input_dict: `model`, `decoder`: Model. `champion`: the Model that the candidate was judged
-            against. `evaluation`, `model_blessing`: the Evaluator's.
+            against. `evaluation`, `model_blessing`: ElboEvaluator's.
             `infra_blessing`: ServingValidator's.
           output_dict: `pushed_model`: PushedModel with the custom properties `pushed` (0 or 1),
             `pushed_destination`, `pushed_version` and, if not pushed, `reason`.
@@ -71,7 +72,7 @@ class Executor(base_executor.BaseExecutor):
 
         reasons = []
         if model_blessing.get_int_custom_property(BLESSED_PROPERTY) != 1:
-            reasons += result.failures or ("the Evaluator did not bless the model",)
+            reasons += result.failures or ("ElboEvaluator did not bless the model",)
         if infra_blessing.get_int_custom_property(BLESSED_PROPERTY) != 1:
             reasons.append(infra_blessing.get_string_custom_property(REASONS_PROPERTY))
         registry = ChampionRegistry(exec_properties[REGISTRY_KEY])
@@ -116,7 +117,7 @@ def check_belongs_together(
       model: The full Model.
       source_fingerprint: Its fingerprint.
       decoder: The decoder, which names the fingerprint of its model.
-      model_blessing: The Evaluator's, which names its model's id and address.
+      model_blessing: ElboEvaluator's, which names its model's id and address.
       infra_blessing: ServingValidator's, which names its decoder's fingerprint.
 
     Raises:
@@ -127,7 +128,7 @@ def check_belongs_together(
     if of_uri != model.uri and not (of_id and of_id == model.id):
         raise InputError(
             f"The blessing {model_blessing.uri} is of the model {of_uri}, not of {model.uri}; "
-            "give DecoderPusher the blessing of the Evaluator that judged this model."
+            "give DecoderPusher the blessing of the ElboEvaluator that judged this model."
         )
     if decoder.get_string_custom_property(SOURCE_FINGERPRINT_PROPERTY) != source_fingerprint:
         raise InputError(
@@ -165,11 +166,13 @@ def stale_blessing(
 
 
 def scores(result: GateResult) -> dict[str, Any]:
-    """The part of the model card that the Evaluator knows; nats per image."""
-    return {
-        "elbo": result.candidate["elbo"],
-        "elbo_standard_error": result.candidate["elbo_standard_error"],
-        "rate": result.candidate["rate"],
-        "distortion": result.candidate["distortion"],
-        "num_test_images": result.num_examples,
-    }
+    """The part of the model card that ElboEvaluator knows; nats per image."""
+    names = ("elbo", "elbo_standard_error", "rate", "distortion", "importance_weighted_bound")
+    # JSON has no NaN, which a model that was blessed anyway may have.
+    found = {name: result.candidate.get(name, math.nan) for name in names}
+    card = {name: value if math.isfinite(value) else None for name, value in found.items()}
+    card["num_test_images"] = result.num_examples
+    if result.bless_anyway:
+        card["bless_anyway"] = result.bless_anyway
+        card["failed_rules"] = list(result.failures)
+    return card

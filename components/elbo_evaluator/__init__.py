@@ -1,7 +1,7 @@
-"""The stock TFX Evaluator with label-free VAE metrics, and the gate's configuration."""
+"""The gate: what a candidate is scored on, and the rules that it must hold."""
 
 from components.lazy_exports import lazy_exports
 
-__all__ = ["GateConfig", "elbo_evaluator"]
+__all__ = ["ElboEvaluator", "GateConfig"]
 
-__getattr__ = lazy_exports(__name__, {"GateConfig": "config", "elbo_evaluator": "component"})
+__getattr__ = lazy_exports(__name__, {"ElboEvaluator": "component", "GateConfig": "config"})

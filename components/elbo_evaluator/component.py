@@ -1,38 +1,90 @@
-"""The stock TFX Evaluator, wired as the gate."""
+"""TFX component that judges a model by its ELBO and its samples."""
+
+import dataclasses
+import json
 
 from tfx import types
-from tfx.components.evaluator.component import Evaluator
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from components.code_fingerprint import code_fingerprint
+from components.elbo_evaluator import executor
 from components.elbo_evaluator.config import GateConfig
-from components.elbo_evaluator.eval_config import build_eval_config
-from components.trainer.config import Likelihood
 
 
-def elbo_evaluator(
-    examples: types.BaseChannel,
-    model: types.BaseChannel,
-    champion: types.BaseChannel,
-    gate: GateConfig,
-    num_pixels: int,
-    likelihood: Likelihood,
-) -> Evaluator:
-    """A TFX Evaluator that blesses a candidate whose ELBO passes the gate.
+class ElboEvaluatorSpec(ComponentSpec):
+    """Parameters, inputs and outputs of ElboEvaluator."""
 
-    Args:
-      examples: Model-ready Examples with a `test` split.
-      model: The candidate.
-      champion: The model to beat.
-      gate: Thresholds.
-      num_pixels: Values per image, channels counted.
-      likelihood: What the candidate's p(x|z) is; with `num_pixels` it sets the default floor.
+    PARAMETERS = {  # noqa: RUF012
+        executor.GATE_KEY: ExecutionParameter(type=str),
+        executor.BLESS_ANYWAY_KEY: ExecutionParameter(type=str),
+        executor.CODE_FINGERPRINT_KEY: ExecutionParameter(type=str),
+    }
+    INPUTS = {  # noqa: RUF012
+        executor.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
+        executor.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
+        executor.CHAMPION_KEY: ChannelParameter(type=standard_artifacts.Model),
+    }
+    OUTPUTS = {  # noqa: RUF012
+        executor.EVALUATION_KEY: ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        executor.BLESSING_KEY: ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
 
-    Returns:
-      A component with the outputs `evaluation` (metrics overall and by label) and `blessing`.
-    """
-    return Evaluator(
-        examples=examples,
-        model=model,
-        baseline_model=champion,
-        eval_config=build_eval_config(gate, num_pixels, likelihood),
-        example_splits=["test"],
+
+class ElboEvaluator(base_beam_component.BaseBeamComponent):
+    """Scores a candidate and a champion, and blesses the candidate if every rule holds.
+
+    ```python
+    evaluator = ElboEvaluator(
+        examples=binarizer.outputs["model_ready_examples"],
+        model=trainer.outputs["model"],
+        champion=champion_resolver.outputs["champion"],
+        gate=GateConfig(floor=-110.0, min_examples=1000),
     )
+    ```
+
+    Component `outputs` contains:
+     - `evaluation`: Channel of type `standard_artifacts.ModelEvaluation` with `gate.json` (every
+       rule, number and diagnosis) and TFMA's metrics, overall and by label.
+     - `blessing`: Channel of type `standard_artifacts.ModelBlessing`.
+    """
+
+    SPEC_CLASS = ElboEvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        champion: types.BaseChannel,
+        gate: GateConfig | None = None,
+        bless_anyway: str = "",
+    ):
+        """Constructs the component.
+
+        Args:
+          examples: Model-ready Examples with the splits `train` and `test`. _required_
+          model: The candidate. _required_
+          champion: The model to beat. _required_
+          gate: Thresholds.
+          bless_anyway: A reason to bless the model whatever the rules say; it is kept in the
+            blessing, in `gate.json` and in the model card. Empty leaves it to the rules.
+        """
+        spec = ElboEvaluatorSpec(
+            **{
+                executor.EXAMPLES_KEY: examples,
+                executor.MODEL_KEY: model,
+                executor.CHAMPION_KEY: champion,
+                executor.GATE_KEY: json.dumps(dataclasses.asdict(gate or GateConfig())),
+                executor.BLESS_ANYWAY_KEY: bless_anyway,
+                executor.CODE_FINGERPRINT_KEY: code_fingerprint(
+                    "components.elbo_evaluator",
+                    "components.image_binarizer",
+                    "components.content_noise",
+                ),
+                executor.EVALUATION_KEY: types.Channel(type=standard_artifacts.ModelEvaluation),
+                executor.BLESSING_KEY: types.Channel(type=standard_artifacts.ModelBlessing),
+            }
+        )
+        super().__init__(spec=spec)

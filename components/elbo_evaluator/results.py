@@ -1,92 +1,161 @@
-"""Reads what the Evaluator wrote back into plain numbers."""
+"""The gate's verdict as a file, `gate.json`: written by the Evaluator, read by everything else."""
 
 import dataclasses
+import json
 import math
+import os
 from collections.abc import Mapping
+from typing import Any
 
-import tensorflow_model_analysis as tfma
+import numpy as np
 
-from components.elbo_evaluator.eval_config import CANDIDATE, CHAMPION
+from components.elbo_evaluator.config import GateConfig
+from components.elbo_evaluator.measurements import Comparison, Measurements
+from components.elbo_evaluator.rules import Rule
+from components.elbo_evaluator.sample_quality import SampleQuality
+from components.elbo_evaluator.statistics import Number
+from components.errors import InputError
 
-_NO_ELBO = (
-    "the rate is infinite, as that of a point posterior (an autoencoder) always is, so there is no "
-    "ELBO"
-)
+GATE_FILE = "gate.json"
+# JSON has no numbers for these.
+_NOT_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 @dataclasses.dataclass(frozen=True)
 class GateResult:
-    """The Evaluator's numbers and verdict.
+    """The numbers and the verdict.
 
     Attributes:
-      num_examples: Scored images.
-      candidate: Metric name to value, overall; nats per image.
-      champion: The same for the champion.
-      difference: Candidate minus champion, for `elbo` and `elbo_paired_standard_error`.
-      by_label: Label to the candidate's metrics on that slice.
-      blessed: Whether every threshold held.
-      failures: One line a threshold that did not hold.
+      blessed: Whether the model may be pushed.
+      bless_anyway: The reason that somebody gave for blessing it whatever the rules say.
+      rules: Every rule that was asked.
+      diagnosis: What is probably wrong, a sentence each.
+      champion_name: What the champion is, in words.
+      overall: Numbers of both models; nats per image.
+      by_label: The same for the images of each label.
+      samples: Numbers about samples from the prior; empty if there are none.
     """
 
-    num_examples: int
-    candidate: Mapping[str, float]
-    champion: Mapping[str, float]
-    difference: Mapping[str, float]
-    by_label: Mapping[int, Mapping[str, float]]
     blessed: bool
-    failures: tuple[str, ...]
+    bless_anyway: str
+    rules: tuple[Rule, ...]
+    diagnosis: tuple[str, ...]
+    champion_name: str
+    overall: Comparison
+    by_label: Mapping[int, Comparison]
+    samples: Mapping[str, Any]
+
+    @property
+    def num_examples(self) -> int:
+        """Scored images."""
+        return int(self.candidate.get("example_count", 0))
+
+    @property
+    def candidate(self) -> Mapping[str, Number]:
+        """The candidate's numbers."""
+        return self.overall.candidate
+
+    @property
+    def champion(self) -> Mapping[str, Number]:
+        """The champion's numbers."""
+        return self.overall.champion
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why each rule that does not hold does not."""
+        return tuple(rule.message for rule in self.rules if not rule.passed)
+
+
+def gate_json(
+    measured: Measurements,
+    rules: tuple[Rule, ...],
+    diagnosis: tuple[str, ...],
+    gate: GateConfig,
+    bless_anyway: str,
+) -> str:
+    """The text of `gate.json`.
+
+    Args:
+      measured: What was found out.
+      rules: The verdict on each rule.
+      diagnosis: What is probably wrong.
+      gate: The thresholds.
+      bless_anyway: A reason to bless the model whatever the rules say; empty for none.
+    """
+    passed = all(rule.passed for rule in rules)
+    document = {
+        "blessed": passed or bool(bless_anyway),
+        "passed": passed,
+        "bless_anyway": bless_anyway,
+        "rules": [dataclasses.asdict(rule) for rule in rules],
+        "diagnosis": list(diagnosis),
+        "champion": measured.champion,
+        "test_images": str(measured.image_format),
+        "overall": dataclasses.asdict(measured.overall),
+        "by_label": {
+            str(label): dataclasses.asdict(compared)
+            for label, compared in sorted(measured.by_label.items())
+        },
+        "samples": _sample_numbers(measured.samples),
+        "training_images": _sample_numbers(measured.training_images),
+        "gate": dataclasses.asdict(gate),
+        "training": dict(measured.training),
+    }
+    return json.dumps(_to_plain(document), indent=2, allow_nan=False) + "\n"
 
 
 def read_gate_result(evaluation_uri: str) -> GateResult:
-    """Reads an Evaluator's `evaluation` artifact.
+    """Reads the verdict of an `evaluation` artifact.
 
     Args:
       evaluation_uri: The artifact's folder.
+
+    Raises:
+      InputError: If it has no `gate.json`.
     """
-    overall: dict[tuple[str, bool], dict[str, float]] = {}
-    by_label: dict[int, dict[str, float]] = {}
-    for record in tfma.load_metrics(evaluation_uri, "tfrecord"):
-        label = None
-        for part in record.slice_key.single_slice_keys:
-            label = getattr(part, part.WhichOneof("kind"))
-        for entry in record.metric_keys_and_values:
-            key, value = entry.key, entry.value.double_value.value
-            if label is None:
-                overall.setdefault((key.model_name, key.is_diff), {})[key.name] = value
-            elif key.model_name == CANDIDATE and not key.is_diff:
-                by_label.setdefault(int(label), {})[key.name] = value
-    verdict = tfma.load_validation_result(evaluation_uri)
-    candidate = overall.get((CANDIDATE, False), {})
+    from tfx.dsl.io import fileio
+
+    path = os.path.join(evaluation_uri, GATE_FILE)
+    if not fileio.exists(path):
+        raise InputError(f"{evaluation_uri} has no {GATE_FILE}; give the ElboEvaluator's output.")
+    with fileio.open(path, "r") as file:
+        stored = json.loads(file.read())
+    document = _from_plain(stored)
     return GateResult(
-        num_examples=int(candidate.get("example_count", 0)),
-        candidate=candidate,
-        champion=overall.get((CHAMPION, False), {}),
-        difference=overall.get((CANDIDATE, True), {}),
-        by_label=dict(sorted(by_label.items())),
-        blessed=verdict.validation_ok,
-        failures=tuple(_failures(verdict, has_elbo=candidate.get("rate") != math.inf)),
+        blessed=document["blessed"],
+        bless_anyway=stored["bless_anyway"],
+        rules=tuple(Rule(**rule) for rule in document["rules"]),
+        diagnosis=tuple(document["diagnosis"]),
+        champion_name=document["champion"],
+        overall=Comparison(**document["overall"]),
+        by_label={
+            int(label): Comparison(**compared) for label, compared in document["by_label"].items()
+        },
+        samples=document["samples"],
     )
 
 
-def _failures(verdict, has_elbo: bool) -> list[str]:
-    lines = [] if has_elbo else [_NO_ELBO]
-    for validation in verdict.metric_validations_per_slice:
-        for failure in validation.failures:
-            name, value = failure.metric_key.name, failure.metric_value.double_value.value
-            threshold = failure.metric_threshold
-            if name == "elbo" and not has_elbo:
-                continue
-            if failure.message.strip():
-                lines.append(f"{name}: {failure.message.strip()}")
-            elif threshold.HasField("value_threshold"):
-                bound = threshold.value_threshold.lower_bound.value
-                lines.append(f"{name} is {value:.2f}, below its floor of {bound:.2f}")
-            else:
-                bound = threshold.change_threshold.absolute.value
-                lines.append(
-                    f"{name} differs from the champion's by {value:+.2f}; at least {bound:+.2f} "
-                    "is asked for"
-                )
-    for missing in verdict.missing_slices:
-        lines.append(f"no data for the slice {str(missing).strip() or 'of all images'}")
-    return lines
+def _sample_numbers(samples: SampleQuality | None) -> dict[str, Any]:
+    if samples is None:
+        return {}
+    return {**dataclasses.asdict(samples), "frechet_ratio": samples.frechet_ratio}
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _to_plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
+    return value
+
+
+def _from_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _from_plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_from_plain(item) for item in value]
+    return _NOT_NUMBERS.get(value, value) if isinstance(value, str) else value

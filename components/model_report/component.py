@@ -76,8 +76,8 @@ class ModelReport(base_component.BaseComponent):
           examples: Model-ready Examples with a `test` split. _required_
           model: The candidate. _required_
           model_run: The candidate's training. _required_
-          evaluation: The Evaluator's metrics of candidate and champion. _required_
-          blessing: The Evaluator's verdict. _required_
+          evaluation: ElboEvaluator's metrics of candidate and champion. _required_
+          blessing: ElboEvaluator's verdict. _required_
           champion: The model that the candidate was compared with. _required_
           recipe: The recipe as plain data, from `Recipe.to_dict()`. _required_
         """

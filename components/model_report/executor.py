@@ -49,7 +49,7 @@ class Executor(base_executor.BaseExecutor):
 
         Args:
           input_dict: `examples`: model-ready Examples with a `test` split. `model`, `model_run`:
-            the candidate and its training. `evaluation`, `blessing`: the Evaluator's.
+            the candidate and its training. `evaluation`, `blessing`: ElboEvaluator's.
             `champion`: the model that the candidate was compared with.
           output_dict: `report`: ModelEvaluation with `index.html`; its custom property `page` is
             that file's path.

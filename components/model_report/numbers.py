@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-_ACTIVE_VARIANCE = 0.01
+from components.elbo_evaluator.rules import Rule
+from components.elbo_evaluator.statistics import ACTIVE_VARIANCE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ def latent_usage(mean: np.ndarray, variance: np.ndarray) -> LatentUsage:
     mean, variance = mean.astype(np.float64), variance.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         rates = 0.5 * (np.square(mean) + variance - 1.0 - np.log(variance)).mean(axis=0)
-        active = mean.var(axis=0) > _ACTIVE_VARIANCE
+        active = mean.var(axis=0) > ACTIVE_VARIANCE
     return LatentUsage(rates, active, len(mean))
 
 
@@ -93,7 +94,33 @@ def difference(values: Mapping[str, float]) -> str:
     """An ELBO difference with the standard error of paired differences, such as `+0.52 ± 0.08`.
 
     Args:
-      values: Metric name to difference; `elbo_standard_error` in it, the difference of two
-        standard errors, is not the standard error of the difference.
+      values: The candidate's numbers, of which `elbo_gain` is one if there is a champion.
     """
-    return f"{nats(values.get('elbo'), '+')} ± {nats(values.get('elbo_paired_standard_error'))}"
+    return f"{nats(values.get('elbo_gain'), '+')} ± {nats(values.get('elbo_gain_standard_error'))}"
+
+
+def verdict(rule: Rule) -> str:
+    """`holds`, `fails` or `not asked`."""
+    if not rule.passed:
+        return "fails"
+    return "not asked" if rule.message else "holds"
+
+
+def rule_cells(rule: Rule) -> tuple[str, str, str, str]:
+    """What is asked, the candidate's number, the champion's, and their difference."""
+    difference = _number(rule.difference, signed=True)
+    candidate = _number(rule.candidate)
+    error = "" if rule.standard_error is None else f" ± {_number(rule.standard_error)}"
+    if difference:
+        difference += error
+    else:
+        candidate += error
+    return rule.asked, candidate, _number(rule.champion), difference
+
+
+def _number(value: float | None, signed: bool = False) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return nats(value, "+" if signed else "")

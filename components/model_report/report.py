@@ -10,7 +10,15 @@ from components.elbo_evaluator.results import GateResult
 from components.image_binarizer.image_format import ImageFormat
 from components.model_report.charts import line_chart, usage_chart
 from components.model_report.history import MEASURES, History
-from components.model_report.numbers import bits_per_dimension, difference, has_bits, nats, score
+from components.model_report.numbers import (
+    bits_per_dimension,
+    difference,
+    has_bits,
+    nats,
+    rule_cells,
+    score,
+    verdict,
+)
 from components.model_report.page import render
 from components.model_report.pictures import Picture, tiles
 from components.model_report.probes import (
@@ -45,8 +53,8 @@ def build_report(
     Args:
       recipe: The recipe as plain data.
       image_format: What the Examples hold.
-      gate: The Evaluator's numbers.
-      blessed: The Evaluator's verdict.
+      gate: ElboEvaluator's numbers.
+      blessed: The verdict in its blessing.
       champion: What kind of model the candidate was compared with.
       history: The training's numbers.
       model: The candidate, a loaded SavedModel.
@@ -64,7 +72,12 @@ def build_report(
         recipe=recipe,
         image_format=image_format,
         blessed=blessed,
-        reasons=() if blessed else gate.failures or ("The Evaluator gives no reason.",),
+        bless_anyway=gate.bless_anyway,
+        reasons=gate.failures,
+        diagnosis=gate.diagnosis,
+        gate=gate,
+        rule_rows=[(rule, rule_cells(rule), verdict(rule)) for rule in gate.rules],
+        bound_count=_bound_count(gate),
         num_examples=gate.num_examples,
         score_rows=_score_rows(gate, champion, image_format.num_pixels if shows_bits else None),
         shows_bits=shows_bits,
@@ -85,24 +98,37 @@ def build_report(
     )
 
 
+def _bound_count(gate: GateResult) -> str:
+    count = gate.candidate.get("importance_weighted_count")
+    return "" if count is None else f"{int(count):,}"
+
+
 def _score_rows(
     gate: GateResult, champion: str, bits_over: int | None
 ) -> list[tuple[str, list[str]]]:
     """Scores of both models and their difference; bits per dimension over that many values."""
     models = {"candidate": gate.candidate, f"champion ({champion})": gate.champion}
-    rows = [(name, [score(values, key) for key in _SCORES]) for name, values in models.items()]
-    rows.append(("difference", [difference(gate.difference), "", "", ""]))
+    rows = [
+        (name, [score(values, key) if key in values else "" for key in _SCORES])
+        for name, values in models.items()
+    ]
+    rows.append(("difference", [difference(gate.candidate), "", "", ""]))
     if bits_over:
         for (_, row), values in zip(rows, (*models.values(), None), strict=True):
             row.append(bits_per_dimension(values, bits_over) if values is not None else "")
     return rows
 
 
-def _label_rows(gate: GateResult) -> list[tuple[int, str, str]]:
-    """Label, count and ELBO; images without a label have -1."""
+def _label_rows(gate: GateResult) -> list[tuple[int, str, str, str]]:
+    """Label, count, ELBO and its gain over the champion's; images without a label have -1."""
     return [
-        (label, f"{int(values.get('example_count', 0)):,}", score(values, "elbo"))
-        for label, values in gate.by_label.items()
+        (
+            label,
+            f"{int(compared.candidate.get('example_count', 0)):,}",
+            score(compared.candidate, "elbo"),
+            difference(compared.candidate),
+        )
+        for label, compared in gate.by_label.items()
         if label >= 0
     ]
 

@@ -74,8 +74,6 @@ class TrainingConfig:
       batch_size: Images a step, over all replicas together.
       precision: Of the nets; posterior, prior and likelihood are computed in float32.
       seed: Seed of weights, shuffling and training noise.
-      importance_samples: K of the importance-weighted bound in the exported `evaluate` signature,
-        and the number of codes that its distortion is averaged over.
     """
 
     formulation: Formulation = "e"
@@ -105,7 +103,6 @@ class TrainingConfig:
     batch_size: int = 128
     precision: Precision = "float32"
     seed: int = 0
-    importance_samples: int = 5
 
     def __post_init__(self):
         # JSON and YAML know lists alone.
@@ -126,7 +123,6 @@ class TrainingConfig:
             "training_samples",
             "epochs",
             "batch_size",
-            "importance_samples",
         )
         for name in at_least_one:
             if getattr(self, name) < 1:

@@ -1,5 +1,10 @@
 """The SavedModel: the only thing that later components know of a model."""
 
+import dataclasses
+import functools
+import json
+import math
+
 import tensorflow as tf
 
 from components import content_noise
@@ -7,8 +12,7 @@ from components.image_binarizer.binarize import observe, parse_examples
 from components.image_binarizer.image_format import ImageFormat
 from components.trainer.config import TrainingConfig
 from components.trainer.vae.model import VariationalAutoencoder
-from components.trainer.vae.objectives import importance_weighted_bound
-from components.trainer.vae.priors import FixedMixture, MixturePrior
+from components.trainer.vae.priors import FixedMixture, MixturePrior, StandardNormal
 
 # Decoded values that are in memory at once: 64 MiB of float32.
 _MAX_DECODED_VALUES = 1 << 24
@@ -21,7 +25,10 @@ class ExportedVae(tf.Module):
 
     | signature | inputs | outputs |
     |---|---|---|
-    | `evaluate` | `examples` string [B] | `elbo`, `distortion`, `rate`, `importance_weighted_bound` [B]; `posterior_mean`, `posterior_variance` [B, D] |
+    | `evaluate` | `examples` string [B] | `elbo`, `distortion`, `rate`, `squared_error`, `rounded_accuracy` [B]; `code`, `posterior_mean`, `posterior_variance` [B, D] |
+    | `importance_weighted_bound` | `examples` string [B], `number` int64 [] | `importance_weighted_bound` [B] |
+    | `kl_weight_slopes` | `examples` string [B] | `distortion_slope`, `rate_slope` [B] |
+    | `describe` | | `card` string []: JSON of `image_format` and `training` |
     | `encode` | `images` [B, H, W, C] | `mean`, `variance` [B, D] |
     | `decode` | `z` [B, D] | `mean`, `mode`, `sample` [B, H, W, C] |
     | `reconstruct` | `images` [B, H, W, C] | `mean`, `mode`, `sample` [B, H, W, C] |
@@ -37,7 +44,7 @@ class ExportedVae(tf.Module):
 
         Args:
           model: A trained model.
-          config: `importance_samples` is K of the importance-weighted bound.
+          config: What trained it.
           image_format: What the stored pixels mean.
         """
         super().__init__(name="vae")
@@ -45,10 +52,11 @@ class ExportedVae(tf.Module):
         self._encoder = model.encoder.__call__
         self._decoder = model.decoder.__call__
         self._posterior_type = model.posterior_type
-        self._analytic_rate = model.analytic_rate
-        self._num_samples = config.importance_samples
+        self._analytic_rate = isinstance(model.prior, StandardNormal)
         self._latent_size = model.latent_size
         self._format = image_format
+        card = {"image_format": dataclasses.asdict(image_format)}
+        self._card = json.dumps({**card, "training": dataclasses.asdict(config)})
         prior = model.prior
         if isinstance(prior, MixturePrior):
             # A decoder alone must not need the encoder, from which a VampPrior is computed.
@@ -56,8 +64,9 @@ class ExportedVae(tf.Module):
         self._prior_log_prob, self._prior_sample = prior.log_prob, prior.sample
         likelihood = model.likelihood
         self._negative_log_likelihood = likelihood.negative_log_likelihood
+        self._mean = likelihood.mean
         self._statistics = {
-            "mean": lambda parameters, uniform: likelihood.mean(parameters),
+            "mean": lambda parameters, uniform: self._mean(parameters),
             "mode": lambda parameters, uniform: likelihood.mode(parameters),
             "sample": likelihood.sample,
         }.items()
@@ -80,6 +89,11 @@ class ExportedVae(tf.Module):
             "serving_default": decode,
             "decode": decode,
             "evaluate": self.evaluate.get_concrete_function(examples),
+            "importance_weighted_bound": self.importance_weighted_bound.get_concrete_function(
+                examples, number
+            ),
+            "kl_weight_slopes": self.kl_weight_slopes.get_concrete_function(examples),
+            "describe": self.describe.get_concrete_function(),
             "encode": self.encode.get_concrete_function(images),
             "reconstruct": self.reconstruct.get_concrete_function(images),
             "generate": self.generate.get_concrete_function(number, seed),
@@ -87,28 +101,74 @@ class ExportedVae(tf.Module):
 
     @tf.function(autograph=False)
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Scores model-ready Examples; noise is seeded by each image's content.
+        """Scores model-ready Examples with one code each; noise is seeded by the image's content.
 
-        The distortion is averaged over K codes, and so is the rate where it has no closed form; the
-        bound is log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x) (Burda et al. 2016, equation 8).
+        The error of a reconstruction is that of the mean image of the drawn code.
         """
         pixels = parse_examples(examples, self._format)
         images = observe(pixels, self._format)
         parameters = self._encoder(images)
         posterior = self._posterior_type.from_parameters(parameters)
-        key = content_noise.content_key(pixels)
+        noise = self._noise(content_noise.content_key(pixels), 1, 0)[0]
         scores = self._in_groups(
-            self._score, {"images": images, "parameters": parameters, "key": key}
+            self._score,
+            {"images": images, "parameters": parameters, "noise": noise},
+            ("distortion", "log_ratio", "squared_error", "rounded_accuracy"),
         )
         rate = posterior.kl_to_standard_normal() if self._analytic_rate else scores["log_ratio"]
         return {
             "elbo": -(scores["distortion"] + rate),
             "distortion": scores["distortion"],
             "rate": rate,
-            "importance_weighted_bound": scores["bound"],
+            "squared_error": scores["squared_error"],
+            "rounded_accuracy": scores["rounded_accuracy"],
+            "code": posterior.sample(noise),
             "posterior_mean": posterior.mean,
             "posterior_variance": posterior.variance,
         }
+
+    @tf.function(autograph=False)
+    def importance_weighted_bound(
+        self, examples: tf.Tensor, number: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """L_K = log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x) (Burda et al. 2016, equation 8)."""
+        pixels = parse_examples(examples, self._format)
+        images = observe(pixels, self._format)
+        return self._in_groups(
+            functools.partial(self._log_mean_weight, number=number),
+            {
+                "images": images,
+                "parameters": self._encoder(images),
+                "key": content_noise.content_key(pixels),
+            },
+            ("importance_weighted_bound",),
+            codes=_CODES_A_DRAW,
+        )
+
+    @tf.function(autograph=False)
+    def kl_weight_slopes(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """How distortion and rate change with the scale t of the posterior, z = m + e^t (z - m).
+
+        The first is (z - m) . grad_z -log p(x|z), the second (m - z) . grad_z log p(z) less one
+        for each dimension, by which the entropy of q grows. Where training has converged at a KL
+        weight w, the mean of the first is -w times that of the second.
+        """
+        pixels = parse_examples(examples, self._format)
+        images = observe(pixels, self._format)
+        return self._in_groups(
+            self._slopes,
+            {
+                "images": images,
+                "parameters": self._encoder(images),
+                "noise": self._noise(content_noise.content_key(pixels), 1, 0)[0],
+            },
+            ("distortion_slope", "rate_slope"),
+        )
+
+    @tf.function(autograph=False)
+    def describe(self) -> dict[str, tf.Tensor]:
+        """What trained the model, and on which images, as JSON."""
+        return {"card": tf.constant(self._card)}
 
     @tf.function(autograph=False)
     def encode(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -147,47 +207,90 @@ class ExportedVae(tf.Module):
     def _posterior(self, images: tf.Tensor):
         return self._posterior_type.from_parameters(self._encoder(images))
 
+    def _noise(self, key: tf.Tensor, count: int, part: tf.Tensor | int) -> tf.Tensor:
+        """Standard normal noise of codes, [count, B, D], from the keys [B] of images."""
+        noise = content_noise.content_normal(
+            key, [count, self._latent_size], content_noise.LATENT_STREAM, part
+        )
+        return tf.transpose(noise, [1, 0, 2])
+
     def _score(self, group: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Means over K codes of a group of images, each [B]."""
+        """Scores of one code an image, each [B]."""
         images = group["images"]
         posterior = self._posterior_type.from_parameters(group["parameters"])
-
-        def draw(chunk: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-            noise = content_noise.content_normal(
-                group["key"], [count, self._latent_size], content_noise.LATENT_STREAM, chunk
-            )
-            codes = posterior.sample(tf.transpose(noise, [1, 0, 2]))
-            parameters = self._decoder(tf.reshape(codes, [-1, self._latent_size]))
-            shape = tf.concat([tf.shape(codes)[:2], tf.shape(parameters)[1:]], axis=0)
-            distortion = self._negative_log_likelihood(images, tf.reshape(parameters, shape))
-            return distortion, posterior.log_prob(codes) - self._prior_log_prob(codes)
-
-        whole, left = divmod(self._num_samples, _CODES_A_DRAW)
-        parts = []
-        if whole:
-            spec = tf.TensorSpec([_CODES_A_DRAW, None], tf.float32)
-            drawn = tf.map_fn(
-                lambda chunk: draw(chunk, _CODES_A_DRAW),
-                tf.range(whole),
-                fn_output_signature=(spec, spec),
-                parallel_iterations=1,
-            )
-            size = whole * _CODES_A_DRAW
-            parts.append([tf.reshape(part, [size, tf.shape(images)[0]]) for part in drawn])
-        if left:
-            parts.append(draw(tf.constant(whole), left))
-        distortion, log_ratio = (tf.concat(part, axis=0) for part in zip(*parts, strict=True))
+        codes = posterior.sample(group["noise"])
+        parameters = self._decoder(codes)
+        mean = self._mean(parameters)
         return {
-            "distortion": tf.reduce_mean(distortion, axis=0),
-            "log_ratio": tf.reduce_mean(log_ratio, axis=0),
-            "bound": importance_weighted_bound(-distortion - log_ratio),
+            "distortion": self._negative_log_likelihood(images, parameters),
+            "log_ratio": posterior.log_prob(codes) - self._prior_log_prob(codes),
+            "squared_error": _pixel_mean(tf.square(mean - images)),
+            "rounded_accuracy": _pixel_mean(tf.round(mean) == tf.round(images)),
         }
 
-    def _in_groups(self, function, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Applies a function to a few images at a time, so that memory does not grow with B."""
-        decoded_at_once = min(self._num_samples, _CODES_A_DRAW) * self._format.num_pixels
-        size = max(1, _MAX_DECODED_VALUES // decoded_at_once)
-        count = tf.shape(values["key"])[0]
+    def _log_mean_weight(
+        self, group: dict[str, tf.Tensor], number: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The bound of K codes an image, drawn 50 at a time."""
+        images, key = group["images"], group["key"]
+        posterior = self._posterior_type.from_parameters(group["parameters"])
+
+        def draw(drawn: tf.Tensor, log_sum: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            count = tf.minimum(number - drawn, _CODES_A_DRAW)
+            codes = posterior.sample(
+                self._noise(key, _CODES_A_DRAW, drawn // _CODES_A_DRAW)[:count]
+            )
+            parameters = self._decoder(tf.reshape(codes, [-1, self._latent_size]))
+            shape = tf.concat([tf.shape(codes)[:2], tf.shape(parameters)[1:]], axis=0)
+            log_weights = (
+                self._prior_log_prob(codes)
+                - posterior.log_prob(codes)
+                - self._negative_log_likelihood(images, tf.reshape(parameters, shape))
+            )
+            log_sum = tf.reduce_logsumexp(tf.concat([log_sum[None], log_weights], axis=0), axis=0)
+            return drawn + count, log_sum
+
+        nothing = tf.fill(tf.shape(key), -math.inf)
+        _, log_sum = tf.while_loop(
+            lambda drawn, _: drawn < number,
+            draw,
+            (tf.zeros_like(number), tf.ensure_shape(nothing, [None])),
+            parallel_iterations=1,
+        )
+        return {"importance_weighted_bound": log_sum - tf.math.log(tf.cast(number, tf.float32))}
+
+    def _slopes(self, group: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        posterior = self._posterior_type.from_parameters(group["parameters"])
+        codes = posterior.sample(group["noise"])
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(codes)
+            distortion = self._negative_log_likelihood(group["images"], self._decoder(codes))
+            log_prior = self._prior_log_prob(codes)
+        spread = codes - posterior.mean
+
+        def along(value: tf.Tensor) -> tf.Tensor:
+            # A decoder that ignores the code has a slope too: zero.
+            gradient = tape.gradient(value, codes, unconnected_gradients="zero")
+            return tf.reduce_sum(spread * gradient, axis=-1)
+
+        return {
+            "distortion_slope": along(distortion),
+            "rate_slope": -along(log_prior) - self._latent_size,
+        }
+
+    def _in_groups(
+        self, function, values: dict[str, tf.Tensor], names: tuple[str, ...], codes: int = 1
+    ) -> dict[str, tf.Tensor]:
+        """Applies a function to a few images at a time, so that memory does not grow with B.
+
+        Args:
+          function: Takes the values of a group; returns tensors [B] by name.
+          values: Tensors [B, ...] by name.
+          names: Those of the results.
+          codes: How many codes an image the function decodes at once.
+        """
+        size = max(1, _MAX_DECODED_VALUES // (codes * self._format.num_pixels))
+        count = tf.shape(values["images"])[0]
         groups = (count + size - 1) // size
         # The last group is filled up with zeros, whose scores are cut off again.
         size = tf.minimum(size, tf.maximum(count, 1))
@@ -202,10 +305,7 @@ class ExportedVae(tf.Module):
         scores = tf.map_fn(
             function,
             grouped,
-            fn_output_signature={
-                name: tf.TensorSpec([None], tf.float32)
-                for name in ("distortion", "log_ratio", "bound")
-            },
+            fn_output_signature={name: tf.TensorSpec([None], tf.float32) for name in names},
             parallel_iterations=1,
         )
         return {name: tf.reshape(value, [-1])[:count] for name, value in scores.items()}
@@ -216,6 +316,11 @@ class ExportedVae(tf.Module):
             content_noise.float_key(z), list(self._format.shape), content_noise.OUTPUT_STREAM
         )
         return {name: value(parameters, uniform) for name, value in self._statistics}
+
+
+def _pixel_mean(values: tf.Tensor) -> tf.Tensor:
+    """Mean over the pixels of each image, [B]."""
+    return tf.reduce_mean(tf.cast(values, tf.float32), axis=[1, 2, 3])
 
 
 def export(

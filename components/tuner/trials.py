@@ -41,7 +41,7 @@ class TrialResult:
       failure: Why there are no scores; empty if there are.
       epochs: Epochs that were trained.
       best_epoch: The epoch whose weights were scored.
-      elbo: ELBO; the distortion is averaged over `importance_samples` codes an image.
+      elbo: ELBO, of one code an image.
       elbo_standard_error: Of that mean over images; infinite for a single image.
       rate: KL divergence from the prior.
       distortion: Negative log-likelihood.

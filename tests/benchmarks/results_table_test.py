@@ -8,6 +8,9 @@ from click.testing import CliRunner
 
 from benchmarks import results
 from benchmarks.rows import ROWS, Row
+from components.elbo_evaluator.measurements import Comparison
+from components.elbo_evaluator.results import GateResult
+from pipelines import summary
 from pipelines.recipe import load_recipe, recipe_names
 
 RESULT = results.Result(
@@ -52,6 +55,56 @@ def test_a_row_names_error_samples_bits_and_options():
     assert line == (
         "| `mine` | 10,000, 28x28x1, none | −80 | −1,234.57 ± 0.25 (2.27 bits/dim) | "
         "−1,230.00 ± 0.30, K = 5,000 | 75 | `--set training.epochs=3` |"
+    )
+
+
+def test_a_bound_of_some_of_the_images_says_of_how_many():
+    some = results.Result(**{**vars(RESULT), "samples": 64, "bound_images": 1000})
+    line = results.table_line("mine", Row("mnist"), some)
+    assert "| −1,230.00 ± 0.30, K = 64, 1,000 images |" in line
+
+
+def test_a_row_that_is_held_against_a_bound_computes_that_bound():
+    for row in ROWS.values():
+        gate = load_recipe(row.recipe).override(dict(s.split("=", 1) for s in row.settings)).gate
+        if "IW-5000" in row.published:
+            assert (gate.importance_samples, gate.importance_images) == (5000, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "count", "samples", "bound_images"),
+    [
+        ((), 1000.0, 64, 1000),
+        (("gate.importance_samples=500", "gate.importance_images=null"), 10_000.0, 500, None),
+    ],
+)
+def test_a_result_is_what_the_gate_measured(monkeypatch, settings, count, samples, bound_images):
+    scores = {
+        "example_count": 10_000.0,
+        "importance_weighted_count": count,
+        **{
+            f"{name}{suffix}": value
+            for name, value in (("elbo", -80.0), ("rate", 20.0), ("distortion", 60.0))
+            for suffix, value in (("", value), ("_standard_error", 0.25))
+        },
+        "importance_weighted_bound": -78.0,
+        "importance_weighted_bound_standard_error": 0.5,
+    }
+    gate = GateResult(True, "", (), (), "", Comparison(scores), {}, {})
+    outcome = summary.Outcome(gate, "", None, None, "", 0, "", "")
+    monkeypatch.setattr(summary, "read_outcome", lambda *args: outcome)
+    assert results.read_result(Row("mnist", "", settings), "root", 75.4) == results.Result(
+        images="10,000, 28x28x1, threshold 0.5",
+        elbo=-80.0,
+        elbo_error=0.25,
+        bound=-78.0,
+        bound_error=0.5,
+        samples=samples,
+        rate=20.0,
+        distortion=60.0,
+        bits=None,
+        seconds=75.4,
+        bound_images=bound_images,
     )
 
 

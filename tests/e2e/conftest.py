@@ -37,7 +37,7 @@ ALL_STEPS = {
     "ImageBinarizer",
     "Trainer",
     "ChampionResolver",
-    "Evaluator",
+    "ElboEvaluator",
     "DecoderExporter",
     "ServingValidator",
     "DecoderPusher",

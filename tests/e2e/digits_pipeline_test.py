@@ -21,7 +21,7 @@ from tests.e2e.conftest import ALL_STEPS, QUICK
 AFTER_DATA = {
     "Trainer",
     "ChampionResolver",
-    "Evaluator",
+    "ElboEvaluator",
     "DecoderExporter",
     "ServingValidator",
     "DecoderPusher",
@@ -64,7 +64,7 @@ def test_the_summary_tells_scores_verdict_and_what_to_do_next(first_run, digits_
     assert f"{card['elbo']:.2f} ± {card['elbo_standard_error']:.2f}" in candidate
     assert any(line.startswith("champion (independent pixels)") for line in lines)
     assert "on 180 test images, 28x28x1, threshold 0.5" in lines
-    assert "Blessed: every threshold of the gate holds." in lines
+    assert "Blessed: every rule of the gate holds." in lines
     assert f"Decoder:  {digits_root}/serving/decoder/1" in lines
     assert f"Serve it: tfx-vae serve {digits_root}/serving/decoder" in lines
     assert sum(line.strip().startswith("epoch") for line in lines) == 8
@@ -109,6 +109,27 @@ def test_a_candidate_that_fails_the_gate_pushes_nothing(tfx_vae_run, first_run, 
     assert "Nothing was pushed" in run.output
     assert not (tmp_path / "serving").exists()
     assert not (tmp_path / "champions").exists()
+
+
+def test_what_failed_is_explained_and_can_be_blessed_anyway(tfx_vae_run, first_run, tmp_path):
+    command = ("--recipe", "digits", "--pipeline-root", tmp_path, *QUICK, "--epochs", "1")
+    command += ("--floor", "-50")
+    tfx_vae_run(*command)
+    arguments = ["gate", "explain", "--recipe", "digits", "--pipeline-root", str(tmp_path)]
+    explained = CliRunner().invoke(main, arguments).output
+    assert "failed floor: elbo is -" in " ".join(explained.split())
+    assert explained.splitlines()[-1] == "Not blessed."
+    # The very model that was refused; nothing is trained or compared with another champion.
+    run = tfx_vae_run(*command, "--bless-anyway", "for the demo")
+    assert run.exit_code == 0, run.output
+    assert run.cached >= ALL_STEPS - AFTER_DATA | {"Trainer", "ChampionResolver"}
+    assert "Blessed anyway: for the demo" in run.output
+    assert "although elbo is -" in run.output
+    card = json.loads((tmp_path / "serving" / "decoder" / "1" / "model_card.json").read_text())
+    assert card["bless_anyway"] == "for the demo"
+    assert "below its floor of -50.00" in card["failed_rules"][0]
+    explained = CliRunner().invoke(main, arguments).output
+    assert explained.splitlines()[-1] == "Blessed anyway: for the demo"
 
 
 def test_data_that_breaks_its_schema_stops_before_training(

@@ -14,11 +14,13 @@ def invoke(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("name", ["run", "serve", "generate", "recipes"])
+@pytest.mark.parametrize("name", ["run", "serve", "generate", "recipes", "gate", "gate explain"])
 def test_help_describes_every_option(name):
-    result = invoke(name, "--help")
+    result = invoke(*name.split(), "--help")
     assert result.exit_code == 0
-    command = main.commands[name]
+    command = main
+    for part in name.split():
+        command = command.commands[part]
     assert command.help
     for parameter in command.params:
         if isinstance(parameter, click.Option):

@@ -69,7 +69,24 @@ def test_a_floor_can_be_left_out():
     ],
 )
 def test_a_floor_is_about_one_kind_of_image(changes, floor):
-    assert load_recipe("mnist").override(changes).gate.floor == floor
+    recipe = load_recipe("mnist").override({"gate.label_floor": -200.0}).override(changes)
+    assert recipe.gate.floor == floor
+    kept = changes.keys() <= {"training.epochs"} or changes == {"dataset": "mnist"}
+    assert recipe.gate.label_floor == (-200.0 if kept else None)
+
+
+def test_a_floor_that_the_changes_name_is_kept():
+    changes = {"dataset": "./scans", "gate.label_floor": -150}
+    gate = load_recipe("mnist").override(changes).gate
+    assert (gate.floor, gate.label_floor) == (None, -150.0)
+
+
+def test_the_options_of_the_gate_can_be_switched_off():
+    changes = dict.fromkeys(
+        ("gate.max_kl_weight_factor", "gate.max_frechet_ratio", "gate.min_coverage"), "none"
+    )
+    gate = load_recipe("mnist").override(changes).gate
+    assert (gate.max_kl_weight_factor, gate.max_frechet_ratio, gate.min_coverage) == (None,) * 3
 
 
 @pytest.mark.parametrize(
@@ -89,6 +106,10 @@ def test_a_floor_is_about_one_kind_of_image(changes, floor):
         ({"image_format.binarization": "none"}, "needs binary pixels"),
         ({"training.architecture": "resnet"}, "Unknown architecture 'resnet'"),
         ({"gate.min_examples": 0}, "min_examples must be at least 1"),
+        ({"gate.comparison": "best"}, "Unknown comparison 'best'; choose one of no_worse, better"),
+        ({"gate.min_improvement": 1}, "min_improvement asks for a gain, but the comparison no_wo"),
+        ({"gate.max_kl_weight_factor": 1}, "max_kl_weight_factor must be above 1"),
+        ({"training.importance_samples": 5}, "no field 'training.importance_samples'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes, message):

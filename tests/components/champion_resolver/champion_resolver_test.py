@@ -1,4 +1,3 @@
-import copy
 import dataclasses
 import shutil
 from pathlib import Path
@@ -9,8 +8,13 @@ from tfx import types
 from tfx.types import channel_utils, standard_artifacts
 
 from components.champion_resolver import ChampionResolver
-from components.champion_resolver.executor import Executor
+from components.champion_resolver.executor import (
+    CHAMPION_SIGNATURES,
+    Executor,
+    describe_champion,
+)
 from components.champion_resolver.registry import ChampionRegistry
+from components.elbo_evaluator.scored_model import ScoredModel
 from components.errors import InputError
 from components.image_binarizer.image_format import ImageFormat
 from components.saved_models import model_fingerprint
@@ -27,14 +31,19 @@ def _card(image_format=_FORMAT):
     return {"image_format": dataclasses.asdict(image_format)}
 
 
-def _resolve(examples, model, registry, folder, likelihood="bernoulli", gaussian_scale=0.25):
+def _resolve(examples, model, registry, folder, **changes):
     """Runs the executor as the component wires it; gives the `champion` artifact."""
+    properties = {
+        "serving_dir": str(folder / "serving"),
+        "likelihood": "bernoulli",
+        "gaussian_scale": 0.25,
+        **changes,
+    }
     component = ChampionResolver(
         examples=channel_utils.as_channel([examples]),
         model=channel_utils.as_channel([model]),
         registry=registry.folder,
-        likelihood=likelihood,
-        gaussian_scale=gaussian_scale,
+        **properties,
     )
     champion = standard_artifacts.Model()
     champion.uri = str(folder / "champion")
@@ -46,6 +55,13 @@ def _resolve(examples, model, registry, folder, likelihood="bernoulli", gaussian
     return champion
 
 
+def _described(champion):
+    """What the artifact says of itself, and how the gate words it."""
+    kind = champion.get_string_custom_property("kind")
+    version = champion.get_int_custom_property("version")
+    return kind, version, describe_champion(kind, version)
+
+
 def _files(folder):
     return {str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file()}
 
@@ -54,13 +70,15 @@ def test_construction(monkeypatch):
     examples = types.Channel(type=standard_artifacts.Examples)
     model = types.Channel(type=standard_artifacts.Model)
 
-    def construct():
+    def construct(**changes):
         return ChampionResolver(
             examples=examples,
             model=model,
             registry="champions/decoder",
+            serving_dir="serving/decoder",
             likelihood="gaussian",
             gaussian_scale=1,
+            **changes,
         )
 
     component = construct()
@@ -68,6 +86,9 @@ def test_construction(monkeypatch):
     assert component.inputs["model"] is model
     assert component.outputs["champion"].type_name == standard_artifacts.Model.TYPE_NAME
     assert component.exec_properties["registry"] == "champions/decoder"
+    assert component.exec_properties["serving_dir"] == "serving/decoder"
+    assert component.exec_properties["new_line"] == 0
+    assert construct(new_line=True).exec_properties["new_line"] == 1
     assert component.exec_properties["likelihood"] == "gaussian"
     assert component.exec_properties["gaussian_scale"] == 1.0
     code = component.exec_properties["code_fingerprint"]
@@ -84,12 +105,24 @@ def test_the_first_run_has_the_independent_pixels_to_beat(
     ready_digits, trained, registry, tmp_path
 ):
     champion = _resolve(ready_digits, trained[0], registry, tmp_path)
-    assert champion.get_string_custom_property("kind") == "independent pixels"
-    assert champion.get_int_custom_property("version") == 0
+    assert _described(champion) == ("independent pixels", 0, "independent pixels")
     assert champion.get_string_custom_property("likelihood") == "bernoulli"
+    assert champion.get_string_custom_property("dataset") == ""
     loaded = tf.saved_model.load(f"{champion.uri}/Format-Serving")
-    assert list(loaded.signatures) == ["evaluate"]
+    assert set(CHAMPION_SIGNATURES) <= set(loaded.signatures)
     assert not Path(registry.folder).exists()
+
+
+def test_the_independent_pixels_have_the_likelihood_of_the_candidate(
+    ready_digits, trained, registry, tmp_path
+):
+    champion = _resolve(
+        ready_digits, trained[0], registry, tmp_path, likelihood="continuous_bernoulli"
+    )
+    assert champion.get_string_custom_property("likelihood") == "continuous_bernoulli"
+    model = ScoredModel(f"{champion.uri}/Format-Serving")
+    assert model.training["likelihood"] == "continuous_bernoulli"
+    assert model.image_format == _FORMAT
 
 
 def test_later_runs_have_the_newest_champion_to_beat(ready_digits, trained, registry, tmp_path):
@@ -101,89 +134,74 @@ def test_later_runs_have_the_newest_champion_to_beat(ready_digits, trained, regi
     registry.register(9, str(older), _card())
     registry.register(10, model_path, _card())
     champion = _resolve(ready_digits, trained[0], registry, tmp_path)
-    assert champion.get_string_custom_property("kind") == "registered champion"
-    assert champion.get_int_custom_property("version") == 10
+    name = "registered champion, version 10"
+    assert _described(champion) == ("registered champion", 10, name)
     resolved = f"{champion.uri}/Format-Serving"
     assert _files(resolved) == _files(model_path)
     assert model_fingerprint(resolved) == model_fingerprint(model_path)
 
 
 @pytest.mark.parametrize(
-    "other",
-    [
-        dataclasses.replace(_FORMAT, threshold=0.25),
-        dataclasses.replace(_FORMAT, width=32),
-        dataclasses.replace(_FORMAT, binarization="dynamic"),
-    ],
-)
-def test_a_champion_of_other_images_is_not_compared(
-    ready_digits, trained, registry, tmp_path, other
-):
-    registry.register(4, f"{trained[0].uri}/Format-Serving", _card(other))
-    with pytest.raises(InputError, match=r"Champion 4 in .*cannot be compared") as info:
-        _resolve(ready_digits, trained[0], registry, tmp_path)
-    for part in (str(other), str(_FORMAT), "--serving-name"):
-        assert part in str(info.value)
-
-
-@pytest.mark.parametrize(
-    ("theirs", "ours", "comparable"),
-    [
-        ("mnist", "mnist", True),
-        ("mnist", "fashion_mnist", False),
-        (None, "mnist", True),
-        ("mnist", None, True),
-    ],
-)
-def test_a_champion_of_another_data_set_is_not_compared(
-    ready_digits, trained, registry, tmp_path, theirs, ours, comparable
-):
-    dataset = {"dataset": {"name": theirs}} if theirs else {}
-    registry.register(2, f"{trained[0].uri}/Format-Serving", {**_card(), **dataset})
-    examples = copy.deepcopy(ready_digits)
-    examples.set_string_custom_property("dataset", ours or "")
-    if comparable:
-        champion = _resolve(examples, trained[0], registry, tmp_path)
-        assert champion.get_int_custom_property("version") == 2
-        return
-    with pytest.raises(InputError, match=r"is a model of mnist .* this data is fashion_mnist"):
-        _resolve(examples, trained[0], registry, tmp_path)
-
-
-_GAUSSIANS = ("gaussian", "gaussian_learned_scale", "gaussian_analytic_scale")
-
-
-@pytest.mark.parametrize(
-    ("theirs", "ours", "comparable"),
+    ("card", "likelihood", "dataset"),
     [
         # A card from before there were others does not name its likelihood.
-        (None, "bernoulli", True),
-        (None, "gaussian", False),
-        ("bernoulli", "bernoulli", True),
-        ("gaussian", "continuous_bernoulli", False),
-        ("continuous_bernoulli", "gaussian_learned_scale", False),
-        ("bernoulli", "continuous_bernoulli", False),
-        ("discretized_logistic", "discretized_logistic", True),
-        *((theirs, ours, True) for theirs in _GAUSSIANS for ours in _GAUSSIANS),
+        ({}, "bernoulli", ""),
+        ({"training": {"likelihood": "gaussian"}}, "gaussian", ""),
+        ({"dataset": {"name": "mnist"}}, "bernoulli", "mnist"),
+        # Whether it can be compared is for the gate to say.
+        (_card(dataclasses.replace(_FORMAT, threshold=0.25)), "bernoulli", ""),
     ],
 )
-def test_a_champion_of_another_likelihood_is_not_compared(
-    ready_digits, trained, registry, tmp_path, theirs, ours, comparable
+def test_what_a_champion_is_of_is_handed_on(
+    ready_digits, trained, registry, tmp_path, card, likelihood, dataset
 ):
-    training = {"training": {"likelihood": theirs}} if theirs else {"training": {"epochs": 4}}
-    registry.register(5, f"{trained[0].uri}/Format-Serving", {**_card(), **training})
-    if comparable:
-        champion = _resolve(ready_digits, trained[0], registry, tmp_path, ours)
-        assert champion.get_int_custom_property("version") == 5
-        assert champion.get_string_custom_property("likelihood") == ours
-        return
+    registry.register(5, f"{trained[0].uri}/Format-Serving", {**_card(), **card})
+    champion = _resolve(ready_digits, trained[0], registry, tmp_path)
+    assert champion.get_int_custom_property("version") == 5
+    assert champion.get_string_custom_property("likelihood") == likelihood
+    assert champion.get_string_custom_property("dataset") == dataset
+
+
+def test_a_new_line_leaves_champions_aside_and_remembers_the_version(
+    ready_digits, trained, registry, tmp_path
+):
+    for version in (3, 12):
+        registry.register(version, f"{trained[0].uri}/Format-Serving", _card())
+    # Not even looked at.
+    Path(registry.folder, "12", "champion.json").write_text("{")
+    champion = _resolve(ready_digits, trained[0], registry, tmp_path, new_line=True)
+    name = "independent pixels, a new line after version 12"
+    assert _described(champion) == ("independent pixels", 12, name)
+    assert "encode" not in tf.saved_model.load(f"{champion.uri}/Format-Serving").signatures
+    assert registry.versions() == [3, 12]
+
+
+def test_a_new_line_without_any_champion_is_a_first_run(ready_digits, trained, registry, tmp_path):
+    champion = _resolve(ready_digits, trained[0], registry, tmp_path, new_line=True)
+    assert _described(champion) == ("independent pixels", 0, "independent pixels")
+
+
+def test_a_served_version_whose_champion_is_gone(ready_digits, trained, registry, tmp_path):
+    for version in ("2", "10", "not-a-version"):
+        (tmp_path / "serving" / version).mkdir(parents=True)
     with pytest.raises(InputError) as info:
-        _resolve(ready_digits, trained[0], registry, tmp_path, ours)
+        _resolve(ready_digits, trained[0], registry, tmp_path)
     assert str(info.value) == (
-        f"Champion 5 in {registry.folder} has the likelihood {theirs or 'bernoulli'}; this model "
-        f"has {ours}, so their ELBOs cannot be compared. Start a new line of champions with "
-        "another --serving-name."
+        f"{tmp_path}/serving has version 10, but {registry.folder} has no champion: it was "
+        "removed, or a push was interrupted. Restore it, run what was pushed again, or start a "
+        "new line of champions with --new-line."
     )
+    assert not (tmp_path / "champion").exists()
+    # The last remedy holds.
+    champion = _resolve(ready_digits, trained[0], registry, tmp_path, new_line=True)
+    assert champion.get_string_custom_property("kind") == "independent pixels"
+
+
+def test_a_served_version_beside_its_champion(ready_digits, trained, registry, tmp_path):
+    (tmp_path / "serving" / "4").mkdir(parents=True)
+    registry.register(4, f"{trained[0].uri}/Format-Serving", _card())
+    champion = _resolve(ready_digits, trained[0], registry, tmp_path)
+    assert champion.get_int_custom_property("version") == 4
 
 
 def test_a_damaged_card_is_told(ready_digits, trained, registry, tmp_path):
@@ -202,10 +220,20 @@ def test_a_champion_that_cannot_be_loaded(ready_digits, trained, registry, tmp_p
         _resolve(ready_digits, trained[0], registry, tmp_path)
 
 
-def test_a_champion_without_the_signature(ready_digits, trained, registry, tmp_path):
+@pytest.mark.parametrize(
+    ("signatures", "missing"),
+    [({"evaluate": "evaluate"}, "describe"), ({"encode": "evaluate"}, "evaluate, describe")],
+)
+def test_a_champion_without_a_signature(
+    ready_digits, trained, registry, tmp_path, signatures, missing
+):
     module = tf.Module()
-    module.encode = tf.function(lambda x: x, input_signature=[tf.TensorSpec([], tf.float32)])
-    tf.saved_model.save(module, str(tmp_path / "mute"), signatures={"encode": module.encode})
+    module.evaluate = tf.function(lambda x: x, input_signature=[tf.TensorSpec([], tf.float32)])
+    functions = {name: getattr(module, function) for name, function in signatures.items()}
+    tf.saved_model.save(module, str(tmp_path / "mute"), signatures=functions)
     registry.register(1, str(tmp_path / "mute"), _card())
-    with pytest.raises(InputError, match=r"has no `evaluate` signature; remove \S+/champions/1 to"):
+    with pytest.raises(
+        InputError,
+        match=rf"has no signature {missing}; remove \S+/champions/1 to fall back .*--new-line",
+    ):
         _resolve(ready_digits, trained[0], registry, tmp_path)

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,43 @@ def test_elbo_of_thresholded_images(ready_digits, tmp_path):
     # It knows more than a coin per pixel does.
     assert scores["elbo"].mean() > -784 * np.log(2)
     np.testing.assert_array_equal(scores["distortion"], -scores["elbo"])
-    np.testing.assert_array_equal(scores["importance_weighted_bound"], scores["elbo"])
     np.testing.assert_array_equal(scores["rate"], np.zeros(100))
+    # Its reconstruction is the training images' mean, smoothed, whatever the image.
+    mean = (train.sum(axis=0) + 0.5) / 401
+    error = np.square(test - mean).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(scores["squared_error"], error, rtol=1e-5)
+    accuracy = ((mean > 0.5) == test).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(scores["rounded_accuracy"], accuracy, rtol=1e-6)
+    # A code that is the prior, of one dimension.
+    np.testing.assert_array_equal(scores["code"], np.zeros((100, 1)))
+    np.testing.assert_array_equal(scores["posterior_mean"], np.zeros((100, 1)))
+    np.testing.assert_array_equal(scores["posterior_variance"], np.ones((100, 1)))
+    assert set(scores) == {
+        *("elbo", "distortion", "rate", "squared_error", "rounded_accuracy"),
+        *("code", "posterior_mean", "posterior_variance"),
+    }
+
+
+def test_the_importance_weighted_bound_is_the_elbo_for_any_number_of_codes(ready_digits, tmp_path):
+    image_format = ImageFormat(28, 28, 1, "threshold")
+    _save(ready_digits, image_format, tmp_path)
+    records, _ = _stored_pixels(ready_digits, "test", image_format)
+    elbo = _scores(tmp_path, records)["elbo"]
+    bound = tf.saved_model.load(str(tmp_path)).signatures["importance_weighted_bound"]
+    for number in (1, 64, 5000):
+        given = bound(examples=tf.constant(records), number=tf.constant(number, tf.int64))
+        assert list(given) == ["importance_weighted_bound"]
+        np.testing.assert_allclose(given["importance_weighted_bound"], elbo, rtol=1e-6)
+
+
+def test_the_card_says_what_images_and_likelihood_it_is_of(ready_digits, tmp_path):
+    image_format = ImageFormat(28, 28, 1, "threshold")
+    _save(ready_digits, image_format, tmp_path, "continuous_bernoulli")
+    signatures = tf.saved_model.load(str(tmp_path)).signatures
+    assert sorted(signatures) == ["describe", "evaluate", "importance_weighted_bound"]
+    card = json.loads(signatures["describe"]()["card"].numpy())
+    assert ImageFormat(**card["image_format"]) == image_format
+    assert card["training"] == {"likelihood": "continuous_bernoulli"}
 
 
 def test_elbo_of_dynamically_binarised_images(raw_digits, tmp_path):

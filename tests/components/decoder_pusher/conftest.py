@@ -6,7 +6,14 @@ import pytest
 from components.image_binarizer.image_format import ImageFormat
 from components.saved_models import model_fingerprint
 
-_SCORES = {"elbo": -80.25, "elbo_standard_error": 0.5, "rate": 20.0, "distortion": 60.25}
+_SCORES = {
+    "example_count": 500.0,
+    "elbo": -80.25,
+    "elbo_standard_error": 0.5,
+    "rate": 20.0,
+    "distortion": 60.25,
+    "importance_weighted_bound": -78.5,
+}
 
 
 @dataclasses.dataclass
@@ -36,12 +43,22 @@ def make_candidate(tmp_path, monkeypatch):
     from tfx.utils import path_utils
 
     from components.decoder_pusher import executor
+    from components.elbo_evaluator.measurements import Comparison
     from components.elbo_evaluator.results import GateResult
+    from components.elbo_evaluator.rules import Rule
 
     results = {}
     monkeypatch.setattr(executor, "read_gate_result", lambda uri: results[uri])
 
-    def make(name, number, blessed=True, infra_blessed=True, failures=(), scores=_SCORES):
+    def make(
+        name,
+        number,
+        blessed=True,
+        infra_blessed=True,
+        failures=(),
+        scores=_SCORES,
+        bless_anyway="",
+    ):
         folder = tmp_path / "artifacts" / name
         candidate = Candidate(
             standard_artifacts.Model(),
@@ -61,7 +78,17 @@ def make_candidate(tmp_path, monkeypatch):
             "source_model_fingerprint", model_fingerprint(str(model_path))
         )
         results[candidate.evaluation.uri] = GateResult(
-            500, scores, {}, {}, {}, blessed, tuple(failures)
+            blessed=blessed,
+            bless_anyway=bless_anyway,
+            rules=(
+                Rule("signatures", "they agree", True),
+                *(Rule("floor", "it is high enough", False, message) for message in failures),
+            ),
+            diagnosis=("Untrained.",) if failures else (),
+            champion_name="independent pixels",
+            overall=Comparison(scores),
+            by_label={},
+            samples={},
         )
         blessing = candidate.model_blessing
         blessing.set_string_custom_property("current_model", candidate.model.uri)

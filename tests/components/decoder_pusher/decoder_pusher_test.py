@@ -137,9 +137,38 @@ def test_the_model_card(target, make_candidate, image_format):
         "elbo_standard_error": 0.5,
         "rate": 20.0,
         "distortion": 60.25,
+        "importance_weighted_bound": -78.5,
         "num_test_images": 500,
         "version": 1,
     }
+
+
+def test_the_card_of_a_model_that_was_blessed_anyway_says_why_and_what_failed(
+    target, make_candidate
+):
+    failures = ["elbo is -80.25, below its floor of -50.00", "its samples hardly show class 3"]
+    candidate = make_candidate("a", 1, failures=failures, bless_anyway="for the demo")
+    assert _version(target.push(candidate)) == 1
+    card = target.card(1)
+    assert card["bless_anyway"] == "for the demo"
+    assert card["failed_rules"] == failures
+    assert target.registry.newest().card == card
+
+
+def test_a_reason_that_was_not_needed_is_kept_too(target, make_candidate):
+    target.push(make_candidate("a", 1, bless_anyway="for the demo"))
+    assert target.card(1)["bless_anyway"] == "for the demo"
+    assert target.card(1)["failed_rules"] == []
+
+
+def test_a_model_without_scores_that_was_blessed_anyway_has_a_card(target, make_candidate):
+    failures = ["the model has no signature decode"]
+    settings = {"scores": {}, "failures": failures, "bless_anyway": "for the demo"}
+    assert _version(target.push(make_candidate("a", 1, **settings))) == 1
+    card = target.card(1)
+    assert card["failed_rules"] == failures
+    assert card["elbo"] is None
+    assert card["num_test_images"] == 0
 
 
 def test_the_same_model_again_is_the_same_version(target, make_candidate):
@@ -186,7 +215,7 @@ def test_a_repeated_push_of_the_champion_itself_is_not_stale(target, make_candid
             {"blessed": False, "failures": ["elbo is -9, below", "too few"]},
             "elbo is -9, below; too few",
         ),
-        ({"blessed": False}, "the Evaluator did not bless the model"),
+        ({"blessed": False}, "ElboEvaluator did not bless the model"),
         (
             {"blessed": False, "failures": ["there is no ELBO"], "scores": _NO_ELBO},
             "there is no ELBO",

@@ -1,131 +1,114 @@
-import numpy as np
+"""Fixtures of the gate's tests: the gate run as the pipeline runs it."""
+
+import dataclasses
+from pathlib import Path
+
 import pytest
-import tensorflow as tf
 
-from components.elbo_evaluator.metrics import SCORES
-from tests.example_files import write_examples
+from components.elbo_evaluator.results import GateResult, read_gate_result
 
-_LABELS = [0] * 40 + [1] * 19 + [2]
-
-
-def _scores():
-    """Scores by model name, float32 [examples, len(SCORES)], and the labels."""
-    random = np.random.default_rng(7)
-    candidate = random.normal([-100, 12, 88, -97], [9, 2, 8, 9], (len(_LABELS), 4))
-    # The one example of label 2 is far below every floor in these tests.
-    candidate[-1, 0] = -5000
-    noise = random.normal(0, 3, candidate.shape)
-    models = {"candidate": candidate, "worse": candidate - 20 + noise, "better": candidate + 9}
-    # In one example each; the last one leaves a running mean infinite rather than NaN.
-    models["nan"], models["infinite"] = candidate.copy(), candidate.copy()
-    models["nan"][17, 0] = np.nan
-    models["infinite"][-1, 0] = np.inf
-    models["autoencoder"] = candidate.copy()
-    models["autoencoder"][:, [0, 1, 3]] = -np.inf, np.inf, np.nan
-    return {name: scores.astype(np.float32) for name, scores in models.items()}
+# Fewer costly scores than a pipeline wants; 100 digits are all that there are.
+QUICK = {"importance_samples": 8, "importance_images": 60, "max_kl_weight_factor": None}
 
 
-class _Model(tf.Module):
-    """Reads its scores from the Example."""
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What one run of the gate left behind."""
 
-    def __init__(self, feature):
-        super().__init__()
-        self._feature = feature
+    evaluation: object
+    blessing: object
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")], autograph=False)
-    def evaluate(self, examples):
-        spec = {self._feature: tf.io.FixedLenFeature([len(SCORES)], tf.float32)}
-        scores = tf.io.parse_example(examples, spec)[self._feature]
-        return {
-            **{name: scores[:, i] for i, name in enumerate(SCORES)},
-            "posterior_mean": scores[:, :2],
-            "posterior_variance": scores[:, 2:],
-        }
+    @property
+    def result(self) -> GateResult:
+        return read_gate_result(self.evaluation.uri)
 
+    @property
+    def failed(self) -> list[str]:
+        """Names of the rules that do not hold."""
+        return [rule.name for rule in self.result.rules if not rule.passed]
 
-def _example(label, scores):
-    features = {name: _floats(values) for name, values in scores.items()}
-    features["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
-
-
-def _floats(values):
-    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    @property
+    def verdict(self) -> str:
+        """The name of the one file of the blessing."""
+        (file,) = Path(self.blessing.uri).iterdir()
+        assert self.blessing.get_int_custom_property("blessed") == int(file.name == "BLESSED")
+        return file.name
 
 
 @pytest.fixture(scope="session")
-def known_scores():
-    """Float64 scores [examples, len(SCORES)] by model name."""
-    return {name: scores.astype(np.float64) for name, scores in _scores().items()}
-
-
-@pytest.fixture(scope="session")
-def known_labels():
-    return np.array(_LABELS)
-
-
-@pytest.fixture(scope="session")
-def known_models(tmp_path_factory):
-    """Model artifacts by name; `mute` has a signature, but not `evaluate`."""
+def make_independent_pixels(ready_digits, tmp_path_factory):
+    """Makes the champion of a first run, of any likelihood."""
     from tfx.types import standard_artifacts
 
-    models = {}
-    for number, name in enumerate([*_scores(), "mute"], start=1):
+    from components.champion_resolver.independent_pixels import IndependentPixels
+    from components.image_binarizer.image_format import ImageFormat, read_pixel_moments
+
+    def make(likelihood="bernoulli"):
+        moments = read_pixel_moments(ready_digits.uri, "train")
+        champion = standard_artifacts.Model()
+        champion.uri, champion.id = str(tmp_path_factory.mktemp("independent_pixels")), 42
+        IndependentPixels(
+            moments, ImageFormat.read(ready_digits.uri), likelihood, gaussian_scale=0.3
+        ).save(f"{champion.uri}/Format-Serving")
+        champion.set_string_custom_property("kind", "independent pixels")
+        return champion
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def independent_pixels(make_independent_pixels):
+    return make_independent_pixels()
+
+
+@pytest.fixture(scope="session")
+def as_model(tmp_path_factory):
+    """Makes a Model artifact; `write` gets the path of its SavedModel."""
+    from tfx.types import standard_artifacts
+
+    def make(write, number=7):
         artifact = standard_artifacts.Model()
-        artifact.uri, artifact.id = str(tmp_path_factory.mktemp(name)), number
-        model = _Model(name)
-        signature = "something_else" if name == "mute" else "evaluate"
-        tf.saved_model.save(
-            model, f"{artifact.uri}/Format-Serving", signatures={signature: model.evaluate}
-        )
-        models[name] = artifact
-    return models
+        artifact.uri, artifact.id = str(tmp_path_factory.mktemp("model")), number
+        write(Path(artifact.uri, "Format-Serving"))
+        return artifact
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def known_examples(tmp_path_factory):
-    """Examples that hold every model's scores; the split `train` would give other numbers."""
-    scores = _scores()
-    records = [
-        _example(label, {name: values[i] for name, values in scores.items()})
-        for i, label in enumerate(_LABELS)
-    ]
-    folder = tmp_path_factory.mktemp("known_examples")
-    return write_examples(folder, {"train": records[:3], "test": records})
-
-
-@pytest.fixture(scope="session")
-def judge(known_models, known_examples, tmp_path_factory):
-    """Runs TFX's Evaluator as the pipeline wires it; gives the two output artifacts."""
-    from tfx.components.evaluator.executor import Executor
+def judge(trained, ready_digits, independent_pixels, tmp_path_factory):
+    """Runs ElboEvaluator's executor as the component wires it."""
+    from tfx.dsl.components.base import base_beam_executor
     from tfx.types import channel_utils, standard_artifacts
 
-    from components.elbo_evaluator import elbo_evaluator
+    from components.elbo_evaluator import ElboEvaluator, GateConfig
+    from components.elbo_evaluator.executor import Executor
 
-    def run(candidate, champion, gate, examples=known_examples, num_pixels=784):
+    def run(
+        model=None, champion=None, examples=None, bless_anyway="", beam_arguments=(), **thresholds
+    ):
         inputs = {
-            "examples": [examples],
-            "model": [known_models[candidate]],
-            "baseline_model": [known_models[champion]],
+            "examples": [examples or ready_digits],
+            "model": [model or trained[0]],
+            "champion": [champion or independent_pixels],
         }
-        channels = {key: channel_utils.as_channel(value) for key, value in inputs.items()}
-        component = elbo_evaluator(
-            examples=channels["examples"],
-            model=channels["model"],
-            champion=channels["baseline_model"],
-            gate=gate,
-            num_pixels=num_pixels,
-            likelihood="bernoulli",
+        component = ElboEvaluator(
+            **{name: channel_utils.as_channel(artifacts) for name, artifacts in inputs.items()},
+            gate=GateConfig(**{**QUICK, **thresholds}),
+            bless_anyway=bless_anyway,
         )
-        folder = tmp_path_factory.mktemp("evaluator")
+        folder = tmp_path_factory.mktemp("judged")
         evaluation = standard_artifacts.ModelEvaluation()
         blessing = standard_artifacts.ModelBlessing()
         evaluation.uri, blessing.uri = str(folder / "evaluation"), str(folder / "blessing")
-        Executor().Do(
+        context = base_beam_executor.BaseBeamExecutor.Context(
+            beam_pipeline_args=list(beam_arguments), tmp_dir=str(folder / "tmp")
+        )
+        Executor(context).Do(
             inputs,
             {"evaluation": [evaluation], "blessing": [blessing]},
             dict(component.exec_properties),
         )
-        return evaluation, blessing
+        return Judged(evaluation, blessing)
 
     return run

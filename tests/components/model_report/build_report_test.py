@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.elbo_evaluator.measurements import Comparison
 from components.elbo_evaluator.results import GateResult
+from components.elbo_evaluator.rules import Rule
 from components.errors import InputError
 from components.image_binarizer.binarize import pack
 from components.image_binarizer.image_format import ImageFormat
@@ -28,19 +30,22 @@ def _scores(elbo=-100.0):
     }
 
 
-def _gate(**changes):
+def _gate(candidate=None, champion=None, gain=(100.0, 1.5), failures=(), **changes):
+    ours = {
+        "example_count": 1_234.0,
+        **(_scores() if candidate is None else candidate),
+        "elbo_gain": gain[0],
+        "elbo_gain_standard_error": gain[1],
+    }
     fields = {
-        "num_examples": 1_234,
-        "candidate": _scores(),
-        "champion": _scores(-200.0),
-        "difference": {
-            "elbo": 100.0,
-            "elbo_standard_error": 9.0,
-            "elbo_paired_standard_error": 1.5,
-        },
+        "blessed": not failures,
+        "bless_anyway": "",
+        "rules": tuple(Rule("floor", "it is high enough", False, text) for text in failures),
+        "diagnosis": (),
+        "champion_name": "registered champion, version 3",
+        "overall": Comparison(ours, _scores(-200.0) if champion is None else champion),
         "by_label": {},
-        "blessed": True,
-        "failures": (),
+        "samples": {},
     }
     return GateResult(**{**fields, **changes})
 
@@ -125,13 +130,20 @@ def test_recipe_text_is_escaped():
         recipe={**_RECIPE, "name": nasty, "dataset": nasty, "description": nasty},
         champion=nasty,
         blessed=False,
-        gate=_gate(failures=(nasty,)),
+        gate=_gate(
+            rules=(Rule(nasty, "something", False, nasty, asked=nasty),),
+            diagnosis=(nasty,),
+            champion_name=nasty,
+            bless_anyway=nasty,
+        ),
     )
     page = Page(html)
     tags = {tag for tag, _, _ in page.attributes}
     assert "script" not in tags
     assert all("http:" not in (value or "") for _, _, value in page.attributes)
-    assert page.text[""].count('<script>alert("x")</script>') == 4
+    # Title, name, data set and, of the verdict, the reason to bless, a failure and the diagnosis.
+    assert page.text[""].count('<script>alert("x")</script>') == 6
+    assert page.text["gate"].count('<script>alert("x")</script>') == 4
     assert "<script>" in page.text["recipe"]
 
 
@@ -166,8 +178,8 @@ def test_a_model_of_nan_is_shown_as_such():
         model=_model(3, fill=math.nan),
         gate=_gate(
             candidate=broken,
-            difference={"elbo": math.nan, "elbo_paired_standard_error": math.inf},
-            by_label={0: {**broken, "example_count": 1.0}},
+            gain=(math.nan, math.inf),
+            by_label={0: Comparison({**broken, "example_count": 1.0})},
         ),
         blessed=False,
         history=read_history("epoch,elbo,val_elbo\n0,nan,nan\n1,inf,-inf\n"),
@@ -175,7 +187,7 @@ def test_a_model_of_nan_is_shown_as_such():
     page = Page(html)
     assert page.rows["scores"][1][1:] == ["NaN ± NaN"] * 4
     assert page.rows["scores"][3][1] == "NaN ± ∞"
-    assert page.rows["labels"][1] == ["0", "1", "NaN ± NaN"]
+    assert page.rows["labels"][1] == ["0", "1", "NaN ± NaN", "missing ± missing"]
     assert page.rows["training"][2][1:4] == ["∞", "-∞", "NaN"]
     assert "No epoch has a finite validation ELBO" in page.text["training"]
     assert "0 of 3 latent dimensions are active; the rates sum to NaN" in page.text["usage"]
@@ -194,8 +206,7 @@ def test_an_autoencoders_best_epoch_is_that_of_its_distortion():
     history = read_history("\n".join(rows))
     assert (history.best_by, history.best_epoch) == ("distortion", 2)
     scores = _scores() | {"elbo": math.nan, "rate": math.inf, "rate_standard_error": math.nan}
-    difference = {"elbo": math.nan, "elbo_paired_standard_error": math.nan}
-    gate = _gate(candidate=scores, difference=difference, failures=("there is no ELBO",))
+    gate = _gate(candidate=scores, gain=(math.nan, math.nan), failures=("there is no ELBO",))
     page = Page(_page(history=history, gate=gate, blessed=False))
     assert (
         "No epoch has a finite validation ELBO. The dotted line is epoch 2, the best by validation "
@@ -230,14 +241,69 @@ def test_bits_per_dimension_are_shown_for_levels_alone():
 
 
 def test_the_difference_has_the_paired_standard_error():
-    # TFMA also gives the difference of the two standard errors, under a name that misleads.
     assert Page(_page()).rows["scores"][3][1] == "+100.00 ± 1.50"
 
 
+RULES = (
+    Rule("signatures", "they agree", True),
+    Rule("kl weight", "it is as it says", True, "not asked: its loss was not that of a KL weight"),
+    Rule(
+        "floor", "it is high", False, "elbo is too low", "≥ -50.00", -50.0, -100.0, None, None, 2.0
+    ),
+    Rule("champion", "it gains", True, "", "> +0.00", 0.0, -100.0, -200.0, 100.0, 1.5),
+    Rule("sample classes", "samples show all", False, "its samples hardly show class 3", "≤ 0"),
+)
+
+
+def test_rules_are_shown_with_verdicts_and_what_they_ask():
+    page = Page(_page(gate=_gate(rules=RULES), blessed=False))
+    assert page.rows["gate"][1:] == [
+        ["signatures", "", "", "", "", "holds"],
+        ["kl weight", "", "", "", "", "not asked"],
+        ["floor", "≥ -50.00", "-100.00 ± 2.00", "", "", "fails"],
+        ["champion", "> +0.00", "-100.00", "-200.00", "+100.00 ± 1.50", "holds"],
+        ["sample classes", "≤ 0", "", "", "", "fails"],
+    ]
+    assert "Champion: registered champion, version 3." in page.text["gate"]
+    assert (
+        "signatures: they agree; kl weight: it is as it says; floor: it is high; "
+        in (page.text["gate"])
+    )
+    assert page.text["gate"].endswith("sample classes: samples show all.")
+    assert "Not blessed elbo is too low its samples hardly show class 3" in page.text[""]
+    assert "not asked" not in page.text[""]
+
+
+def test_a_diagnosis_follows_the_reasons():
+    gate = _gate(rules=RULES, diagnosis=("Averaged loss: it is averaged.", "Over-regularised."))
+    text = Page(_page(gate=gate, blessed=False)).text[""]
+    assert text.endswith("hardly show class 3 Averaged loss: it is averaged. Over-regularised.")
+
+
+def test_blessed_anyway_is_no_plain_blessing():
+    gate = _gate(rules=RULES, bless_anyway="for the demo", blessed=True)
+    page = Page(_page(gate=gate, blessed=True))
+    assert "Blessed anyway : for the demo elbo is too low its samples hardly" in page.text[""]
+    assert "every rule" not in page.text[""]
+    assert ("section", "class", "verdict blessed") in page.attributes
+
+
+def test_a_model_that_was_not_scored_still_has_a_page():
+    rules = (Rule("signatures", "they agree", False, "the model has no signature decode"),)
+    gate = _gate(overall=Comparison(), rules=rules)
+    page = Page(_page(gate=gate, blessed=False))
+    assert page.rows["gate"][1] == ["signatures", "", "", "", "", "fails"]
+    assert "Not blessed the model has no signature decode" in page.text[""]
+
+
 def test_missing_metrics_are_named():
-    page = Page(_page(gate=_gate(champion={}, difference={}), blessed=False))
-    assert page.rows["scores"][2][1:] == ["missing ± missing"] * 4
-    assert "The Evaluator gives no reason." in page.text[""]
+    # As where the champion could not be compared, or the candidate not be scored.
+    page = Page(_page(gate=_gate(overall=Comparison()), blessed=False))
+    for row in (1, 2):
+        assert page.rows["scores"][row][1:] == [""] * 4
+    assert page.rows["scores"][3][1] == "missing ± missing"
+    assert "over 0 test images" in page.text["scores"]
+    assert "importance-weighted bound is of" not in page.text["scores"]
 
 
 def test_missing_epochs_are_named():
@@ -258,7 +324,7 @@ def test_no_history(csv):
 
 
 def test_images_without_labels_have_no_label_table():
-    assert "labels" not in Page(_page(gate=_gate(by_label={-1: _scores()}))).rows
+    assert "labels" not in Page(_page(gate=_gate(by_label={-1: Comparison(_scores())}))).rows
 
 
 @pytest.mark.parametrize("number", [0, 1])

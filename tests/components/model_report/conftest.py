@@ -1,4 +1,4 @@
-"""A judged model: Evaluator outputs of the tests' small trained model, blessed and not."""
+"""A judged model: the gate's outputs for the tests' small trained model, by different gates."""
 
 import dataclasses
 from pathlib import Path
@@ -23,36 +23,37 @@ def champion(ready_digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("champion")
     artifact = standard_artifacts.Model()
     artifact.uri = str(folder / "1")
-    registry = ChampionRegistry(str(folder / "registry"))
-    kind, version = resolve_champion(
-        registry, ready_digits.uri, f"{artifact.uri}/Format-Serving", "bernoulli", 1.0
+    resolved = resolve_champion(
+        ChampionRegistry(str(folder / "registry")),
+        str(folder / "serving"),
+        ready_digits.uri,
+        f"{artifact.uri}/Format-Serving",
+        "bernoulli",
+        1.0,
     )
-    artifact.set_string_custom_property("kind", kind)
-    artifact.set_int_custom_property("version", version)
+    artifact.set_string_custom_property("kind", resolved.kind)
+    artifact.set_int_custom_property("version", resolved.version)
     return artifact
 
 
 @pytest.fixture(scope="session")
 def judge(ready_digits, trained, champion, tmp_path_factory):
-    """Runs the stock Evaluator's executor with a gate."""
-    from tfx.components.evaluator.executor import Executor
+    """Runs ElboEvaluator's executor with a gate."""
     from tfx.types import channel_utils, standard_artifacts
 
-    from components.elbo_evaluator import elbo_evaluator
+    from components.elbo_evaluator import ElboEvaluator
+    from components.elbo_evaluator.executor import Executor
 
-    def run(gate):
+    def run(gate, bless_anyway=""):
         folder = Path(tmp_path_factory.mktemp("judged"))
         evaluation = standard_artifacts.ModelEvaluation()
         blessing = standard_artifacts.ModelBlessing()
         evaluation.uri, blessing.uri = str(folder / "evaluation"), str(folder / "blessing")
-        inputs = {"examples": [ready_digits], "model": [trained[0]], "baseline_model": [champion]}
-        component = elbo_evaluator(
-            examples=channel_utils.as_channel(inputs["examples"]),
-            model=channel_utils.as_channel(inputs["model"]),
-            champion=channel_utils.as_channel(inputs["baseline_model"]),
+        inputs = {"examples": [ready_digits], "model": [trained[0]], "champion": [champion]}
+        component = ElboEvaluator(
+            **{name: channel_utils.as_channel(value) for name, value in inputs.items()},
             gate=gate,
-            num_pixels=28 * 28,
-            likelihood="bernoulli",
+            bless_anyway=bless_anyway,
         )
         Executor().Do(
             inputs,
@@ -68,11 +69,19 @@ def judge(ready_digits, trained, champion, tmp_path_factory):
 def blessed(judge):
     from components.elbo_evaluator import GateConfig
 
-    return judge(GateConfig(min_improvement=-10_000.0, min_examples=100))
+    # Four epochs on 400 images: the samples do not look like digits yet.
+    return judge(GateConfig(max_frechet_ratio=None, min_coverage=None, max_missing_classes=10))
 
 
 @pytest.fixture(scope="session")
 def refused(judge):
     from components.elbo_evaluator import GateConfig
 
-    return judge(GateConfig(floor=-1.0, min_improvement=10_000.0, min_examples=101))
+    return judge(GateConfig(floor=-1.0, min_examples=101))
+
+
+@pytest.fixture(scope="session")
+def blessed_anyway(judge):
+    from components.elbo_evaluator import GateConfig
+
+    return judge(GateConfig(floor=-1.0), bless_anyway="for the demo on <Monday>")

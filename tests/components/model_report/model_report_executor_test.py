@@ -62,29 +62,91 @@ def test_scores_are_those_of_the_evaluation(page, blessed):
         (candidate, "candidate", result.candidate),
         (champion, "champion (independent pixels)", result.champion),
     ):
-        assert row == [title, *(_score(values, name, f"{name}_standard_error") for name in names)]
-    paired = _score(result.difference, "elbo", "elbo_paired_standard_error", "+")
+        # The champion's bound is not computed.
+        known = [name for name in names if name in values]
+        cells = [_score(values, name, f"{name}_standard_error") for name in known]
+        assert row == [title, *cells, *[""] * (4 - len(cells))]
+    assert "importance_weighted_bound" in result.candidate
+    paired = _score(result.candidate, "elbo_gain", "elbo_gain_standard_error", "+")
     assert difference == ["difference", paired, "", "", ""]
     assert "over 100 test images" in page.text["scores"]
+    assert "bound is of the candidate and 100 of the images" in page.text["scores"]
 
 
 def test_labels_are_those_of_the_evaluation(page, blessed):
     by_label = read_gate_result(blessed.evaluation.uri).by_label
     assert page.rows["labels"][1:] == [
-        [str(label), f"{v['example_count']:.0f}", _score(v, "elbo", "elbo_standard_error")]
-        for label, v in by_label.items()
+        [
+            str(label),
+            f"{compared.candidate['example_count']:.0f}",
+            _score(compared.candidate, "elbo", "elbo_standard_error"),
+            _score(compared.candidate, "elbo_gain", "elbo_gain_standard_error", "+"),
+        ]
+        for label, compared in by_label.items()
     ]
     assert sum(int(row[1]) for row in page.rows["labels"][1:]) == 100
 
 
-def test_verdicts(page, write_page, refused):
-    assert "Blessed : every threshold of the gate holds." in page.text[""]
-    text = Page(write_page(refused)).text[""]
-    failures = read_gate_result(refused.evaluation.uri).failures
-    assert failures
-    assert all(failure in text for failure in failures)
+@pytest.fixture(scope="module")
+def refused_page(write_page, refused):
+    return Page(write_page(refused))
+
+
+@pytest.fixture(scope="module")
+def blessed_anyway_page(write_page, blessed_anyway):
+    return Page(write_page(blessed_anyway))
+
+
+def test_verdicts(page, refused_page, refused):
+    assert "Blessed : every rule of the gate holds." in page.text[""]
+    text = refused_page.text[""]
+    result = read_gate_result(refused.evaluation.uri)
+    assert {"examples", "floor"} <= {rule.name for rule in result.rules if not rule.passed}
+    for sentence in (*result.failures, *result.diagnosis):
+        assert sentence in text
     assert "Not blessed" in text
-    assert "every threshold" not in text
+    assert "every rule" not in text
+
+
+def test_a_model_that_was_blessed_anyway_says_why_and_what_failed(
+    blessed_anyway_page, blessed_anyway
+):
+    text = blessed_anyway_page.text[""]
+    assert "Blessed anyway : for the demo on <Monday>" in text
+    assert "every rule" not in text
+    assert "Not blessed" not in text
+    result = read_gate_result(blessed_anyway.evaluation.uri)
+    assert result.blessed
+    assert any("below its floor of -1.00" in failure for failure in result.failures)
+    assert all(failure in text for failure in result.failures)
+
+
+@pytest.mark.parametrize("name", ["blessed", "refused", "blessed_anyway"])
+def test_every_rule_is_shown_with_its_numbers_and_verdict(request, name):
+    judged = request.getfixturevalue(name)
+    page = request.getfixturevalue("page" if name == "blessed" else f"{name}_page")
+    result = read_gate_result(judged.evaluation.uri)
+    heading, *rows = page.rows["gate"]
+    assert heading == ["rule", "asked", "candidate", "champion", "difference", "verdict"]
+    assert [row[0] for row in rows] == [rule.name for rule in result.rules]
+    verdicts = {row[0]: row[-1] for row in rows}
+    failed = {rule.name for rule in result.rules if not rule.passed}
+    assert {rule for rule, verdict in verdicts.items() if verdict == "fails"} == failed
+    assert bool(failed) == (name != "blessed")
+    assert set(verdicts.values()) <= {"holds", "fails", "not asked"}
+    cells = {row[0]: row[1:-1] for row in rows}
+    ours, theirs = result.candidate, result.champion
+    assert cells["champion"] == [
+        "> +0.00",
+        f"{ours['elbo']:.2f}",
+        f"{theirs['elbo']:.2f}",
+        _score(ours, "elbo_gain", "elbo_gain_standard_error", "+"),
+    ]
+    assert cells["floor"][1] == _score(ours, "elbo", "elbo_standard_error")
+    assert cells["examples"][:2] == ["≥ 101" if name == "refused" else "≥ 100", "100"]
+    for rule in result.rules:
+        assert f"{rule.name}: {rule.asks}" in page.text["gate"]
+    assert "Champion: independent pixels." in page.text["gate"]
 
 
 def test_training_is_that_of_the_model_run(page, trained):

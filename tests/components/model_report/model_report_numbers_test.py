@@ -3,7 +3,16 @@ import math
 import numpy as np
 import pytest
 
-from components.model_report.numbers import bits_per_dimension, latent_usage, nats, score
+from components.elbo_evaluator.rules import Rule
+from components.model_report.numbers import (
+    bits_per_dimension,
+    difference,
+    latent_usage,
+    nats,
+    rule_cells,
+    score,
+    verdict,
+)
 from components.model_report.pictures import tiles
 from components.model_report.probes import slerp
 from tests.components.model_report.page_reader import decode
@@ -38,6 +47,49 @@ def test_nats(value, sign, text):
 
 def test_score():
     assert score({"elbo": -1.0, "elbo_standard_error": 0.25}, "elbo") == "-1.00 ± 0.25"
+
+
+def test_difference():
+    values = {"elbo_gain": 0.5, "elbo_gain_standard_error": 0.25}
+    assert difference(values) == "+0.50 ± 0.25"
+    assert difference({}) == "missing ± missing"
+
+
+@pytest.mark.parametrize(
+    ("fields", "cells"),
+    [
+        ({}, ("", "", "", "")),
+        ({"asked": "≥ 1,000", "candidate": 10_000}, ("≥ 1,000", "10,000", "", "")),
+        ({"candidate": 0}, ("", "0", "", "")),
+        ({"candidate": -100.25, "standard_error": 1.5}, ("", "-100.25 ± 1.50", "", "")),
+        # A count is a whole number by its type alone.
+        ({"candidate": 200.0, "champion": 300.0}, ("", "200.00", "300.00", "")),
+        (
+            {"candidate": -1.0, "champion": -101.0, "difference": 100.0, "standard_error": 2.0},
+            ("", "-1.00", "-101.00", "+100.00 ± 2.00"),
+        ),
+        ({"difference": -0.5, "standard_error": 0.1}, ("", "", "", "-0.50 ± 0.10")),
+        (
+            {"candidate": math.nan, "difference": math.nan, "standard_error": math.inf},
+            ("", "NaN", "", "NaN ± ∞"),
+        ),
+    ],
+)
+def test_rule_cells(fields, cells):
+    assert rule_cells(Rule("floor", "it is high enough", True, **fields)) == cells
+
+
+@pytest.mark.parametrize(
+    ("passed", "message", "expected"),
+    [
+        (True, "", "holds"),
+        (True, "not asked: its loss was not that of a KL weight", "not asked"),
+        (False, "elbo is too low", "fails"),
+        (False, "", "fails"),
+    ],
+)
+def test_verdict(passed, message, expected):
+    assert verdict(Rule("floor", "it is high enough", passed, message)) == expected
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self._text.setdefault(self._section, []).append(data)
-        if self._open and self._open[-1] in ("td", "th"):
+        if {"td", "th"} & set(self._open):
             self.rows[self._section][-1][-1] += data
 
     def pixels(self, section, index=0):

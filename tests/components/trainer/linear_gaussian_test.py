@@ -5,12 +5,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from scipy.stats import multivariate_normal
-from tensorflow_probability.python.math import fill_triangular_inverse
 
-from components.trainer.vae.formulations import FORMULATIONS
-from components.trainer.vae.likelihoods import Gaussian
-from components.trainer.vae.priors import StandardNormal
-from tests.components.trainer.tiny_models import tiny_config
+from tests.components.trainer.tiny_models import linear_vae, tiny_config
 
 SHAPE, LATENT, SCALE, COUNT = (3, 2, 1), 2, 0.6, 200
 RNG = np.random.default_rng(1)
@@ -20,21 +16,7 @@ LOG_P = multivariate_normal(B, W @ W.T + SCALE**2 * np.eye(6)).logpdf(X)
 COVARIANCE = np.linalg.inv(np.eye(LATENT) + W.T @ W / SCALE**2)
 
 
-class LinearMean(Gaussian):
-    """N(parameter, scale^2), without the sigmoid."""
-
-    def mean(self, parameters):
-        return parameters
-
-
-def raw_triangle(factor):
-    """The numbers that FullCovarianceNormal makes this factor of."""
-    factor = factor.copy()
-    np.fill_diagonal(factor, np.log(np.expm1(np.diag(factor) - 1e-5)))
-    return fill_triangular_inverse(factor).numpy()
-
-
-def linear_vae(rate="monte_carlo", objective="elbo", samples=1, shift=0.0, widen=1.0):
+def gaussian_vae(rate="monte_carlo", objective="elbo", samples=1, shift=0.0, widen=1.0):
     """Its posterior is the exact one, but for a shifted mean and a widened factor."""
     config = tiny_config(
         posterior="full_covariance",
@@ -43,28 +25,10 @@ def linear_vae(rate="monte_carlo", objective="elbo", samples=1, shift=0.0, widen
         objective=objective,
         training_samples=samples,
     )
-    encoder = tf_keras.Sequential(
-        [
-            tf_keras.layers.InputLayer(SHAPE),
-            tf_keras.layers.Flatten(),
-            tf_keras.layers.Dense(LATENT + LATENT * (LATENT + 1) // 2),
-        ]
-    )
-    decoder = tf_keras.Sequential(
-        [
-            tf_keras.layers.InputLayer((LATENT,)),
-            tf_keras.layers.Dense(6),
-            tf_keras.layers.Reshape(SHAPE),
-        ]
-    )
-    decoder.set_weights([W.T, B])
     regression = W @ COVARIANCE / SCALE**2
-    triangle = raw_triangle(widen * np.linalg.cholesky(COVARIANCE))
-    kernel = np.concatenate([regression, np.zeros((6, len(triangle)))], axis=1)
-    encoder.set_weights([kernel, np.concatenate([shift - B @ regression, triangle])])
-    model = FORMULATIONS["e"](
-        config, encoder, decoder, StandardNormal(name="prior"), LinearMean(SCALE)
-    )
+    factor = widen * np.linalg.cholesky(COVARIANCE)
+    encoder = (regression, shift - B @ regression, factor)
+    model = linear_vae(config, SHAPE, (W.T, B), encoder, SCALE)
     model.compile(tf_keras.optimizers.SGD(1.0))
     return model
 
@@ -93,14 +57,14 @@ def standard_error(values):
 
 
 def test_elbo_of_the_exact_posterior_is_log_p_whatever_the_code():
-    terms = linear_vae(samples=3).terms(batch(3))
+    terms = gaussian_vae(samples=3).terms(batch(3))
     for k in range(3):
         np.testing.assert_allclose(-terms.distortion[k] - terms.log_ratio[k], LOG_P, atol=1e-3)
     np.testing.assert_allclose(terms.elbo, LOG_P, atol=1e-3)
 
 
 def test_elbo_of_the_exact_posterior_with_the_closed_form_is_log_p_on_average():
-    terms = linear_vae(rate="analytic", samples=200).terms(batch(200))
+    terms = gaussian_vae(rate="analytic", samples=200).terms(batch(200))
     errors = (-terms.distortion - terms.rate).numpy() - LOG_P
     assert standard_error(errors) < 0.01
     assert abs(errors.mean()) < 5 * standard_error(errors)
@@ -109,7 +73,7 @@ def test_elbo_of_the_exact_posterior_with_the_closed_form_is_log_p_on_average():
 @pytest.mark.parametrize("rate", ["analytic", "monte_carlo"])
 @pytest.mark.parametrize(("shift", "widen"), [(0.2, 1.0), (0.0, 1.5), (-0.1, 0.6)])
 def test_elbo_of_another_posterior_is_below_by_its_divergence(rate, shift, widen):
-    model = linear_vae(rate=rate, samples=200, shift=shift, widen=widen)
+    model = gaussian_vae(rate=rate, samples=200, shift=shift, widen=widen)
     elbo = model.terms(batch(200)).elbo.numpy()
     assert elbo.mean() < LOG_P.mean()
     error = standard_error(elbo - LOG_P)
@@ -117,7 +81,7 @@ def test_elbo_of_another_posterior_is_below_by_its_divergence(rate, shift, widen
 
 
 def test_importance_weighted_bound_rises_with_k_to_log_p():
-    model = linear_vae(objective="importance_weighted", samples=2, shift=0.25, widen=1.3)
+    model = gaussian_vae(objective="importance_weighted", samples=2, shift=0.25, widen=1.3)
     drawn = batch(1024)
     gaps, previous = {}, np.full(COUNT, -np.inf)
     for samples in (1, 4, 32, 256, 1024):
@@ -143,6 +107,6 @@ def test_importance_weighted_bound_rises_with_k_to_log_p():
 
 
 def test_importance_weighted_bound_of_the_exact_posterior_is_log_p():
-    model = linear_vae(objective="importance_weighted", samples=5)
+    model = gaussian_vae(objective="importance_weighted", samples=5)
     loss = model.objective.loss(model.terms(batch(5)), tf.constant(1.0))
     np.testing.assert_allclose(-loss, LOG_P, atol=1e-3)

@@ -56,7 +56,6 @@ def test_every_field_of_names_is_among_them():
         "training_samples",
         "epochs",
         "batch_size",
-        "importance_samples",
         "early_stopping_patience",
     ],
 )

@@ -18,7 +18,6 @@ CONFIG = TrainingConfig(
     epochs=4,
     batch_size=50,
     learning_rate=1e-2,
-    importance_samples=1,
 )
 
 

@@ -1,0 +1,104 @@
+"""A SavedModel as the gate sees it: signatures that score images, and a card."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.champion_resolver.executor import CHAMPION_SIGNATURES
+from components.errors import InputError
+from components.image_binarizer.image_format import ImageFormat
+
+# Independent pixels lack the others: they have no code, and are no candidate.
+CANDIDATE_SIGNATURES = (
+    *CHAMPION_SIGNATURES,
+    "importance_weighted_bound",
+    "kl_weight_slopes",
+    "encode",
+    "decode",
+    "reconstruct",
+    "generate",
+)
+
+
+class ScoredModel:
+    """A loaded model.
+
+    Attributes:
+      path: Its SavedModel.
+      card: What it says of itself: `image_format` and `training`.
+    """
+
+    def __init__(self, path: str, needed: tuple[str, ...] = CHAMPION_SIGNATURES):
+        """Loads a model.
+
+        Args:
+          path: Folder of the SavedModel.
+          needed: Signatures that it must have.
+
+        Raises:
+          InputError: If it cannot be loaded or lacks a signature.
+        """
+        self.path = path
+        try:
+            loaded = tf.saved_model.load(path)
+        # A damaged file may make loading fail in any way.
+        except Exception as error:
+            raise InputError(
+                f"{path} cannot be loaded ({type(error).__name__}: {error})"
+            ) from error
+        # The signatures alone would not keep the variables alive.
+        self._loaded = loaded
+        self.signatures = loaded.signatures
+        missing = [name for name in needed if name not in self.signatures]
+        if missing:
+            raise InputError(
+                f"{path} has no signature {', '.join(missing)}; it has "
+                f"{', '.join(sorted(self.signatures)) or 'none'}"
+            )
+        try:
+            self.card: Mapping[str, Any] = json.loads(self.call("describe")["card"])
+            self.image_format = ImageFormat(**self.card["image_format"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{path} has a signature `describe` that gives no card ({error!r})"
+            ) from error
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """What trained it: fields of TrainingConfig."""
+        return self.card.get("training", {})
+
+    def non_finite_weights(self) -> int:
+        """How many weights hold NaN or infinity.
+
+        A rectifier may turn NaN into 0 on one kind of device and not on another.
+        """
+        reader = tf.train.load_checkpoint(os.path.join(self.path, "variables", "variables"))
+        types = reader.get_variable_to_dtype_map()
+        names = [name for name, dtype in types.items() if dtype.is_floating]
+        return sum(not np.isfinite(reader.get_tensor(name)).all() for name in names)
+
+    def call(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+        """Calls a signature with tensors by name."""
+        outputs = self.signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def score(self, examples: np.ndarray) -> dict[str, np.ndarray]:
+        """Scores of serialized Examples, object array [B]: see `evaluate`."""
+        return self.call("evaluate", examples=examples)
+
+    def probe(self, examples: np.ndarray, number: int) -> dict[str, np.ndarray]:
+        """The costly scores of serialized Examples.
+
+        Args:
+          examples: Object array [B].
+          number: K of the importance-weighted bound.
+        """
+        return {
+            **self.call("importance_weighted_bound", examples=examples, number=np.int64(number)),
+            **self.call("kl_weight_slopes", examples=examples),
+        }

@@ -1,0 +1,172 @@
+"""Ways in which VAEs go wrong: trainings with one fault each, and faults put into a trained model.
+
+A training fault is a function that changes a built model before it is trained; what is exported
+is whatever it has become. A model fault takes a trained SavedModel and writes another one.
+"""
+
+import types
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from components.trainer.vae.objectives import Terms
+from components.trainer.vae.posteriors import DiagonalNormal
+
+
+def _with_loss(loss: Callable[[Terms, float], tf.Tensor]) -> Callable:
+    """A fault in the training loss, given the mean distortion [B], the rate [B] and the weight."""
+
+    def sabotage(model) -> None:
+        model.objective = types.SimpleNamespace(
+            loss=lambda terms, weight: loss(
+                tf.reduce_mean(terms.distortion, axis=0), terms.rate, weight
+            )
+        )
+
+    return sabotage
+
+
+def _with_batches(change: Callable[[dict], dict]) -> Callable:
+    """A fault in what the model is given in training and validation."""
+
+    def sabotage(model) -> None:
+        propagate, terms = model.propagate, model.terms
+        model.propagate = lambda batch: propagate(change(batch))
+        model.terms = lambda batch, training=False: terms(change(batch), training)
+
+    return sabotage
+
+
+def _permuted(images: tf.Tensor) -> tf.Tensor:
+    shape = images.shape[1:]
+    order = np.random.default_rng(3).permutation(shape.num_elements())
+    flat = tf.reshape(images, [-1, shape.num_elements()])
+    return tf.reshape(tf.gather(flat, order, axis=1), [-1, *shape])
+
+
+class _ScaleForVariance(DiagonalNormal):
+    """Draws codes with the variance where the standard deviation belongs."""
+
+    def sample(self, noise: tf.Tensor) -> tf.Tensor:
+        return self.mean + self.variance * noise
+
+
+def _log_sigma_for_log_variance(model) -> None:
+    model.posterior_type = _ScaleForVariance
+
+
+def _ignore_code(model) -> None:
+    decoder = model.decoder
+    model.decoder = _Net(decoder, lambda codes: decoder(tf.zeros_like(codes)))
+
+
+def _constant_encoder(model) -> None:
+    encoder = model.encoder
+    model.encoder = _Net(encoder, lambda images: encoder(tf.zeros_like(images)))
+
+
+class _Net(tf.Module):
+    """A net in a broken wrapper; `variables` are the net's."""
+
+    def __init__(self, net, call: Callable[[tf.Tensor], tf.Tensor]):
+        super().__init__()
+        self._net = net
+        self._call = call
+
+    def __call__(self, inputs: tf.Tensor, **_) -> tf.Tensor:
+        return self._call(inputs)
+
+
+TRAINING_FAULTS: dict[str, Callable] = {
+    "weight 1e-4": _with_loss(lambda distortion, rate, weight: distortion + 1e-4 * rate),
+    "weight 20": _with_loss(lambda distortion, rate, weight: distortion + 20.0 * rate),
+    "averaged pixels": _with_loss(lambda distortion, rate, weight: distortion / 64.0 + rate),
+    "averaged rate": _with_loss(lambda distortion, rate, weight: distortion + rate / 6.0),
+    "no rate": _with_loss(lambda distortion, rate, weight: distortion),
+    "rate counted twice": _with_loss(lambda distortion, rate, weight: distortion + 2.0 * rate),
+    "one noise for all": _with_batches(
+        lambda batch: {**batch, "noise": tf.zeros_like(batch["noise"]) + batch["noise"][:1]}
+    ),
+    "log sigma for log variance": _log_sigma_for_log_variance,
+    "inverted pixels": _with_batches(lambda batch: {**batch, "images": 1.0 - batch["images"]}),
+    "shuffled pixels": _with_batches(lambda batch: {**batch, "images": _permuted(batch["images"])}),
+    "decoder ignores the code": _ignore_code,
+    "constant encoder": _constant_encoder,
+}
+
+
+def _assign_last_bias(shift: float) -> Callable:
+    def change(loaded) -> None:
+        bias = [v for v in loaded.weights if v.shape.rank == 1][-1]
+        bias.assign_add(tf.fill(bias.shape, shift))
+
+    return change
+
+
+def _nan_weight(loaded) -> None:
+    kernel = next(variable for variable in loaded.weights if variable.shape.rank == 2)
+    kernel.assign(tf.tensor_scatter_nd_update(kernel, [[3, 5]], [np.nan]))
+
+
+def _quantise(loaded) -> None:
+    """Two bits a weight."""
+    for variable in loaded.weights:
+        step = tf.reduce_max(tf.abs(variable)) / 1.5 + 1e-9
+        variable.assign(tf.round(variable / step) * step)
+
+
+def change_weights(path: str, new_path: str, change: Callable) -> None:
+    """Writes a copy of an exported model with other weights."""
+    loaded = tf.saved_model.load(path)
+    change(loaded)
+    tf.saved_model.save(loaded, new_path, signatures=loaded.signatures)
+
+
+def change_signatures(path: str, new_path: str, changes: dict[str, Callable | None]) -> None:
+    """Writes a copy of an exported model with other outputs of some signatures; None drops one."""
+    module = tf.Module()
+    module.loaded = tf.saved_model.load(path)
+    signatures = {}
+    for name, signature in module.loaded.signatures.items():
+        change = changes.get(name, lambda inputs, outputs: outputs)
+        if change is None:
+            continue
+
+        def call(signature=signature, change=change, **inputs):
+            return change(inputs, signature(**inputs))
+
+        specs = signature.structured_input_signature[1]
+        signatures[name] = tf.function(call).get_concrete_function(**specs)
+    tf.saved_model.save(module, new_path, signatures=signatures)
+
+
+def _nan_for_one_image(inputs: dict, outputs: dict) -> dict:
+    keys = tf.strings.to_hash_bucket_fast(inputs["examples"], 100)
+    return {**outputs, "elbo": tf.where(keys == 7, np.nan, outputs["elbo"])}
+
+
+def _inverted(inputs: dict, outputs: dict) -> dict:
+    return {**outputs, "mean": 1.0 - outputs["mean"]}
+
+
+def _averaged_scores(inputs: dict, outputs: dict) -> dict:
+    pixels = 64.0
+    return {
+        **outputs,
+        **{name: outputs[name] / pixels for name in ("elbo", "distortion", "rate")},
+    }
+
+
+WEIGHT_FAULTS: dict[str, Callable] = {
+    "NaN in one weight": _nan_weight,
+    "two bits a weight": _quantise,
+    "one nat worse": _assign_last_bias(0.5),
+}
+SIGNATURE_FAULTS: dict[str, dict] = {
+    "NaN for some images": {"evaluate": _nan_for_one_image},
+    "decoder exported inverted": {"decode": _inverted, "serving_default": _inverted},
+    "averaged scores": {"evaluate": _averaged_scores},
+    "no evaluate": {"evaluate": None},
+    "no generate": {"generate": None},
+}
