@@ -1,22 +1,16 @@
 """A small VAE on real handwritten digits, 8x8, and the gate's judgement of others like it."""
 
 import shutil
-from unittest import mock
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from components.champion_resolver.independent_pixels import IndependentPixels
 from components.elbo_evaluator import GateConfig
-from components.elbo_evaluator.diagnosis import diagnose
-from components.elbo_evaluator.measure import Champion
-from components.elbo_evaluator.rules import decide
-from components.image_binarizer.image_format import ImageFormat, read_pixel_moments
-from components.trainer import run_fn
+from components.image_binarizer.image_format import ImageFormat
 from components.trainer.config import TrainingConfig
 from tests.example_files import binarize_examples, png, raw_example, write_examples
-from tests.gate.direct_scoring import measure_directly
+from tests.gate.judgement import judge_model, train_vae
 
 # The Frechet distance is larger for few images, and 8x8 pixels leave less between good and bad:
 # even real training images have a ratio of 0.2 here.
@@ -73,25 +67,9 @@ def train_digits(digit_examples, tmp_path_factory):
     """Trains a VAE, with a fault or other settings, and gives its SavedModel's folder."""
 
     def train(fault=None, examples="", **settings) -> str:
-        build_model = run_fn.build_model
-
-        def build(*arguments):
-            model = build_model(*arguments)
-            if fault:
-                fault(model)
-            return model
-
-        folder, uri = tmp_path_factory.mktemp("trained"), digit_examples[examples]
-        with mock.patch.object(run_fn, "build_model", build):
-            run_fn.train(
-                TrainingConfig(**{**_CONFIG, **settings}),
-                [f"{uri}/Split-train/*"],
-                [f"{uri}/Split-eval/*"],
-                str(folder / "model"),
-                str(folder / "run" / "1"),
-                write=lambda line: None,
-            )
-        return str(folder / "model")
+        config = TrainingConfig(**{**_CONFIG, **settings})
+        folder = tmp_path_factory.mktemp("trained")
+        return train_vae(digit_examples[examples], folder, config, fault)
 
     return train
 
@@ -103,18 +81,11 @@ def champion_path(train_digits):
 
 
 @pytest.fixture(scope="session")
-def judge(digit_examples, champion_path, tmp_path_factory):
+def judge(digit_examples, champion_path):
     """Gives the names of the rules that a model breaks, and the diagnosis."""
-    pixels = str(tmp_path_factory.mktemp("independent_pixels"))
-    image_format = ImageFormat.read(digit_examples[""])
-    moments = read_pixel_moments(digit_examples[""], "train")
-    IndependentPixels(moments, image_format, "bernoulli", 0.5).save(pixels)
 
     def judge(path, first=False, gate=GATE, examples=""):
-        champion = Champion(pixels if first else champion_path, "a champion", is_first=first)
-        measured = measure_directly(path, champion, digit_examples[examples], gate)
-        rules = decide(measured, gate)
-        broken = {rule.name for rule in rules if not rule.passed}
-        return broken, " ".join(diagnose(measured, rules))
+        champion = None if first else champion_path
+        return judge_model(path, champion, digit_examples[examples], gate)
 
     return judge

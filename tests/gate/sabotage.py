@@ -4,24 +4,22 @@ A training fault is a function that changes a built model before it is trained; 
 is whatever it has become. A model fault takes a trained SavedModel and writes another one.
 """
 
+import math
 import types
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from components.trainer.vae.objectives import Terms
 from components.trainer.vae.posteriors import DiagonalNormal
 
 
-def _with_loss(loss: Callable[[Terms, float], tf.Tensor]) -> Callable:
-    """A fault in the training loss, given the mean distortion [B], the rate [B] and the weight."""
+def _with_loss(loss: Callable) -> Callable:
+    """A fault in the training loss, given the mean distortion [B], the rate [B] and the model."""
 
     def sabotage(model) -> None:
         model.objective = types.SimpleNamespace(
-            loss=lambda terms, weight: loss(
-                tf.reduce_mean(terms.distortion, axis=0), terms.rate, weight
-            )
+            loss=lambda terms, _: loss(tf.reduce_mean(terms.distortion, axis=0), terms.rate, model)
         )
 
     return sabotage
@@ -36,6 +34,10 @@ def _with_batches(change: Callable[[dict], dict]) -> Callable:
         model.terms = lambda batch, training=False: terms(change(batch), training)
 
     return sabotage
+
+
+def _num_pixels(model) -> int:
+    return math.prod(model.decoder.output_shape[1:])
 
 
 def _permuted(images: tf.Tensor) -> tf.Tensor:
@@ -79,12 +81,16 @@ class _Net(tf.Module):
 
 
 TRAINING_FAULTS: dict[str, Callable] = {
-    "weight 1e-4": _with_loss(lambda distortion, rate, weight: distortion + 1e-4 * rate),
-    "weight 20": _with_loss(lambda distortion, rate, weight: distortion + 20.0 * rate),
-    "averaged pixels": _with_loss(lambda distortion, rate, weight: distortion / 64.0 + rate),
-    "averaged rate": _with_loss(lambda distortion, rate, weight: distortion + rate / 6.0),
-    "no rate": _with_loss(lambda distortion, rate, weight: distortion),
-    "rate counted twice": _with_loss(lambda distortion, rate, weight: distortion + 2.0 * rate),
+    "weight 1e-4": _with_loss(lambda distortion, rate, model: distortion + 1e-4 * rate),
+    "weight 20": _with_loss(lambda distortion, rate, model: distortion + 20.0 * rate),
+    "averaged pixels": _with_loss(
+        lambda distortion, rate, model: distortion / _num_pixels(model) + rate
+    ),
+    "averaged rate": _with_loss(
+        lambda distortion, rate, model: distortion + rate / model.latent_size
+    ),
+    "no rate": _with_loss(lambda distortion, rate, model: distortion),
+    "rate counted twice": _with_loss(lambda distortion, rate, model: distortion + 2.0 * rate),
     "one noise for all": _with_batches(
         lambda batch: {**batch, "noise": tf.zeros_like(batch["noise"]) + batch["noise"][:1]}
     ),
