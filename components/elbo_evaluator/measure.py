@@ -18,7 +18,11 @@ from components.elbo_evaluator.sample_quality import (
     independent_pixel_samples,
     sample_quality,
 )
-from components.elbo_evaluator.scored_model import CANDIDATE_SIGNATURES, ScoredModel
+from components.elbo_evaluator.scored_model import (
+    CANDIDATE_SIGNATURES,
+    ScoredModel,
+    load_scored_model,
+)
 from components.elbo_evaluator.scoring import score_models
 from components.elbo_evaluator.tfma_output import read_comparisons
 from components.errors import InputError
@@ -84,11 +88,14 @@ def measure(
         is_first=champion.is_first,
     )
     try:
-        candidate = ScoredModel(candidate_path, CANDIDATE_SIGNATURES)
+        candidate = load_scored_model(candidate_path)
+        candidate.check_signatures(CANDIDATE_SIGNATURES)
     except InputError as error:
         return dataclasses.replace(measured, complaints=(str(error),))
+    # Held until the end, so that Beam's workers in this process need not load it again.
+    beaten = _load_champion(champion)
     unit = _unit(candidate, dataset)
-    champion_unit = _champion_unit(champion)
+    champion_unit = _unit(beaten, champion.dataset)
     measured = dataclasses.replace(
         measured,
         training=candidate.training,
@@ -108,9 +115,9 @@ def measure(
         complaints = disagreements(candidate, some, model_ready.images_of(some, image_format))
     except InputError as error:
         return dataclasses.replace(measured, complaints=(str(error),))
-    paths = {CANDIDATE: candidate_path}
+    paths = {CANDIDATE: candidate.path}
     if not incomparable(champion_unit, unit):
-        paths[CHAMPION] = champion.path
+        paths[CHAMPION] = beaten.path
     probed = chosen[:number] if number else _all_of(files)
     with make_pipeline() as pipeline:
         score_models(
@@ -182,9 +189,9 @@ def _unit(model: ScoredModel, dataset: str) -> ScoreUnit:
     return ScoreUnit(model.image_format, model.training.get("likelihood", ""), dataset)
 
 
-def _champion_unit(champion: Champion) -> ScoreUnit:
+def _load_champion(champion: Champion) -> ScoredModel:
     try:
-        return _unit(ScoredModel(champion.path), champion.dataset)
+        return load_scored_model(champion.path)
     except InputError as error:
         raise InputError(
             f"The champion ({champion.name}) is damaged: {error}. Restore it, or start a new line "

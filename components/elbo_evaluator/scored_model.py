@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,23 +26,42 @@ CANDIDATE_SIGNATURES = (
 )
 
 
+_LOADED: weakref.WeakValueDictionary[str, "ScoredModel"] = weakref.WeakValueDictionary()
+_LOADING = threading.Lock()
+
+
+def load_scored_model(path: str) -> "ScoredModel":
+    """Loads a model, or gives the one that this process has loaded from there and still uses.
+
+    Args:
+      path: Folder of the SavedModel.
+
+    Raises:
+      InputError: If it cannot be loaded, or lacks what a champion needs.
+    """
+    with _LOADING:
+        model = _LOADED.get(path)
+        if model is None:
+            model = _LOADED[path] = ScoredModel(path)
+        return model
+
+
 class ScoredModel:
-    """A loaded model.
+    """A loaded model, with the signatures that a champion needs.
 
     Attributes:
       path: Its SavedModel.
       card: What it says of itself: `image_format` and `training`.
     """
 
-    def __init__(self, path: str, needed: tuple[str, ...] = CHAMPION_SIGNATURES):
+    def __init__(self, path: str):
         """Loads a model.
 
         Args:
           path: Folder of the SavedModel.
-          needed: Signatures that it must have.
 
         Raises:
-          InputError: If it cannot be loaded or lacks a signature.
+          InputError: If it cannot be loaded, or lacks what a champion needs.
         """
         self.path = path
         try:
@@ -53,12 +74,7 @@ class ScoredModel:
         # The signatures alone would not keep the variables alive.
         self._loaded = loaded
         self.signatures = loaded.signatures
-        missing = [name for name in needed if name not in self.signatures]
-        if missing:
-            raise InputError(
-                f"{path} has no signature {', '.join(missing)}; it has "
-                f"{', '.join(sorted(self.signatures)) or 'none'}"
-            )
+        self.check_signatures(CHAMPION_SIGNATURES)
         try:
             self.card: Mapping[str, Any] = json.loads(self.call("describe")["card"])
             self.image_format = ImageFormat(**self.card["image_format"])
@@ -66,6 +82,19 @@ class ScoredModel:
             raise InputError(
                 f"{path} has a signature `describe` that gives no card ({error!r})"
             ) from error
+
+    def check_signatures(self, needed: tuple[str, ...]) -> None:
+        """Refuses a model without some signatures.
+
+        Raises:
+          InputError: Naming those that are missing and those that are there.
+        """
+        missing = [name for name in needed if name not in self.signatures]
+        if missing:
+            raise InputError(
+                f"{self.path} has no signature {', '.join(missing)}; it has "
+                f"{', '.join(sorted(self.signatures)) or 'none'}"
+            )
 
     @property
     def training(self) -> Mapping[str, Any]:

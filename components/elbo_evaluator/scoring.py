@@ -6,21 +6,16 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
-from apache_beam.utils import shared
 from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator
 from tensorflow_model_analysis.extractors import slice_key_extractor
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.elbo_evaluator import examples as model_ready
 from components.elbo_evaluator.eval_config import CANDIDATE
-from components.elbo_evaluator.scored_model import ScoredModel
+from components.elbo_evaluator.scored_model import load_scored_model
 
 # Images of a chunk of chosen Examples; small enough that a few workers have something each.
 _CHUNK = 250
-
-
-class _LoadedModels(dict):
-    """Models by name; a plain dict cannot be shared by threads, having no weak references."""
 
 
 class _ScoreFn(beam.DoFn):
@@ -28,13 +23,9 @@ class _ScoreFn(beam.DoFn):
 
     def __init__(self, model_paths: Mapping[str, str]):
         self._paths = dict(model_paths)
-        self._handle = shared.Shared()
 
     def setup(self) -> None:
-        self._models = self._handle.acquire(self._load)
-
-    def _load(self) -> _LoadedModels:
-        return _LoadedModels((name, ScoredModel(path)) for name, path in self._paths.items())
+        self._models = {name: load_scored_model(path) for name, path in self._paths.items()}
 
     def _extracts(
         self, batch: np.ndarray, scores: Mapping[str, Mapping[str, np.ndarray]]

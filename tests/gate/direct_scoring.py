@@ -14,7 +14,7 @@ from components.elbo_evaluator.eval_config import CANDIDATE, CHAMPION
 from components.elbo_evaluator.image_features import ImageFeatures
 from components.elbo_evaluator.measurements import Comparison, Measurements
 from components.elbo_evaluator.moments import Moments
-from components.elbo_evaluator.scored_model import CHAMPION_SIGNATURES, ScoredModel
+from components.elbo_evaluator.scored_model import ScoredModel
 from components.elbo_evaluator.statistics import STATISTICS, ElboTerms
 
 _FIT = ImageFeatures.fit
@@ -51,7 +51,7 @@ def measure_directly(candidate_path, champion, examples_uri, gate) -> Measuremen
         )
 
     with (
-        mock.patch.object(measure_module, "ScoredModel", _load),
+        mock.patch.object(measure_module, "load_scored_model", _load),
         mock.patch.object(measure_module.ImageFeatures, "fit", _fit),
         mock.patch.object(measure_module, "score_models", score_models),
         mock.patch.object(measure_module, "read_comparisons", comparisons.get),
@@ -62,9 +62,9 @@ def measure_directly(candidate_path, champion, examples_uri, gate) -> Measuremen
 
 
 @functools.lru_cache(maxsize=4)
-def _load(path, needed=CHAMPION_SIGNATURES) -> ScoredModel:
-    """Loads a model once, and not three times."""
-    return ScoredModel(path, needed)
+def _load(path) -> ScoredModel:
+    """Keeps the champion between judgements."""
+    return ScoredModel(path)
 
 
 _FEATURES = {}

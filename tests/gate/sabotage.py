@@ -143,7 +143,7 @@ def change_signatures(path: str, new_path: str, changes: dict[str, Callable | No
             return change(inputs, signature(**inputs))
 
         specs = signature.structured_input_signature[1]
-        signatures[name] = tf.function(call).get_concrete_function(**specs)
+        signatures[name] = tf.function(call, autograph=False).get_concrete_function(**specs)
     tf.saved_model.save(module, new_path, signatures=signatures)
 
 
