@@ -18,7 +18,7 @@ import numpy as np
 from components.elbo_evaluator import examples as model_ready
 from components.elbo_evaluator.eval_config import CANDIDATE, CHAMPION, build_eval_config
 from components.elbo_evaluator.scored_model import load_scored_model
-from components.elbo_evaluator.scoring import score_models
+from components.elbo_evaluator.scoring import Images, score_models
 
 _CODES, _IMAGES, _BATCH, _ROUNDS = 64, 256, 512, 5
 
@@ -59,8 +59,7 @@ def measure_gate(root: Path) -> Timings:
             score_models(
                 pipeline,
                 {CANDIDATE: model.path, CHAMPION: beaten.path},
-                files,
-                np.empty(0, object),
+                Images(files, np.empty(0, object), np.empty(0, object)),
                 build_eval_config(model.image_format.num_pixels),
                 1,
                 _BATCH,

@@ -16,7 +16,7 @@ def print_gate(console: Console, result: GateResult) -> None:
       result: From `read_gate_result`.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("rule")
+    table.add_column("rule", no_wrap=True)
     for column in ("asked", "candidate", "champion", "difference"):
         # Numbers stay whole where a terminal is narrow.
         table.add_column(column, justify="right", no_wrap=column != "asked")

@@ -50,7 +50,7 @@ def disagreements(model: ScoredModel, examples: np.ndarray, images: np.ndarray) 
         scores = model.score(examples)
         _check_shapes("evaluate", scores, _SCORES, len(examples))
         # Called once, so that what fails does so here.
-        costly = model.probe(examples[:1], 1)
+        costly = {**model.bound(examples[:1], 1), **model.slopes(examples[:1])}
         _check_shapes("importance_weighted_bound or kl_weight_slopes", costly, _COSTLY_SCORES, 1)
         return _compare(model, scores, images)
     except InputError:

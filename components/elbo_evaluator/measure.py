@@ -23,7 +23,7 @@ from components.elbo_evaluator.scored_model import (
     ScoredModel,
     load_scored_model,
 )
-from components.elbo_evaluator.scoring import score_models
+from components.elbo_evaluator.scoring import Images, score_models
 from components.elbo_evaluator.tfma_output import read_comparisons
 from components.errors import InputError
 from components.image_binarizer.image_format import ImageFormat, read_pixel_moments
@@ -31,6 +31,8 @@ from components.image_binarizer.image_format import ImageFormat, read_pixel_mome
 _AGREEMENT_IMAGES = 256
 # Training images that the features of sample quality are fitted to.
 _FEATURE_IMAGES = 5000
+# Training images that the implied KL weight is read off from.
+_WEIGHT_IMAGES = 1000
 # Values of images that are in memory at once, for large images: 256 MiB of float32.
 _MAX_VALUES = 1 << 26
 _SAMPLE_SEED = 0
@@ -118,13 +120,16 @@ def measure(
     paths = {CANDIDATE: candidate.path}
     if not incomparable(champion_unit, unit):
         paths[CHAMPION] = beaten.path
-    probed = chosen[:number] if number else _all_of(files)
+    images = Images(
+        files,
+        bound=chosen[:number] if number else _all_of(files),
+        slopes=model_ready.choose(model_ready.split_files(examples_uri, "train"), _WEIGHT_IMAGES),
+    )
     with make_pipeline() as pipeline:
         score_models(
             pipeline,
             paths,
-            files,
-            probed,
+            images,
             build_eval_config(image_format.num_pixels),
             gate.importance_samples,
             gate.batch_size,

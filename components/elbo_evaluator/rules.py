@@ -303,7 +303,7 @@ def _kl_weight(measured: Measurements, factor: float, gate: GateConfig) -> Rule:
         if passed
         else f"it behaves as if trained at a KL weight of {weight:.3g} ± {error:.2g}, but says "
         f"{declared:g}",
-        asked=f"{declared:g}, within a factor of {factor:g}",
+        asked=f"{declared / factor:.2g} to {declared * factor:.2g}",
         threshold=factor,
         candidate=weight,
         standard_error=error,

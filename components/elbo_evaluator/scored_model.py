@@ -120,14 +120,10 @@ class ScoredModel:
         """Scores of serialized Examples, object array [B]: see `evaluate`."""
         return self.call("evaluate", examples=examples)
 
-    def probe(self, examples: np.ndarray, number: int) -> dict[str, np.ndarray]:
-        """The costly scores of serialized Examples.
+    def bound(self, examples: np.ndarray, number: int) -> dict[str, np.ndarray]:
+        """The importance-weighted bound of serialized Examples, object array [B], with K codes."""
+        return self.call("importance_weighted_bound", examples=examples, number=np.int64(number))
 
-        Args:
-          examples: Object array [B].
-          number: K of the importance-weighted bound.
-        """
-        return {
-            **self.call("importance_weighted_bound", examples=examples, number=np.int64(number)),
-            **self.call("kl_weight_slopes", examples=examples),
-        }
+    def slopes(self, examples: np.ndarray) -> dict[str, np.ndarray]:
+        """What the KL weight is read off from, of serialized Examples, object array [B]."""
+        return self.call("kl_weight_slopes", examples=examples)

@@ -1,5 +1,7 @@
 """Beam: scores of both models as TFMA's metrics take them, a batch of images at a time."""
 
+import abc
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +14,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.elbo_evaluator import examples as model_ready
 from components.elbo_evaluator.eval_config import CANDIDATE
-from components.elbo_evaluator.scored_model import load_scored_model
+from components.elbo_evaluator.scored_model import ScoredModel, load_scored_model
 
 # Images of a chunk of chosen Examples; small enough that a few workers have something each.
 _CHUNK = 250
@@ -55,24 +57,56 @@ class _ScoreFile(_ScoreFn):
             yield from self._extracts(batch, scores)
 
 
-class _ProbeChunk(_ScoreFn):
-    """The costly scores, of the candidate alone and for chosen images."""
+class _CandidateFn(_ScoreFn):
+    """Scores of the candidate alone, which are many times as costly, of a chunk of images."""
 
-    def __init__(self, candidate_path: str, importance_samples: int):
+    def __init__(self, candidate_path: str):
         super().__init__({CANDIDATE: candidate_path})
-        self._number = importance_samples
 
     def process(self, chunk: list[bytes]) -> Iterator[dict[str, Any]]:
         batch = np.array(chunk, object)
-        scores = self._models[CANDIDATE].probe(batch, self._number)
+        scores = self.scores(self._models[CANDIDATE], batch)
         yield from self._extracts(batch, {CANDIDATE: scores})
+
+    @abc.abstractmethod
+    def scores(self, model: ScoredModel, batch: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Scores of a batch."""
+
+
+class _Bound(_CandidateFn):
+    def __init__(self, candidate_path: str, importance_samples: int):
+        super().__init__(candidate_path)
+        self._number = importance_samples
+
+    def scores(self, model: ScoredModel, batch: np.ndarray) -> Mapping[str, np.ndarray]:
+        return model.bound(batch, self._number)
+
+
+class _Slopes(_CandidateFn):
+    def scores(self, model: ScoredModel, batch: np.ndarray) -> Mapping[str, np.ndarray]:
+        return model.slopes(batch)
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """What is scored.
+
+    Attributes:
+      files: Of the split `test`; every image in them is scored by every model, with one code.
+      bound: Serialized Examples of the importance-weighted bound, object array.
+      slopes: Those that the KL weight is read off from. Training images: only on them does
+        training come to rest, and they tell the weight of an overfitted model too.
+    """
+
+    files: list[str]
+    bound: np.ndarray
+    slopes: np.ndarray
 
 
 def score_models(
     pipeline: beam.Pipeline,
     model_paths: Mapping[str, str],
-    files: list[str],
-    chosen: np.ndarray,
+    images: Images,
     eval_config: config_pb2.EvalConfig,
     importance_samples: int,
     batch_size: int,
@@ -83,28 +117,27 @@ def score_models(
     Args:
       pipeline: The pipeline.
       model_paths: SavedModels by name; a champion that cannot be compared is left out.
-      files: Of the split; every image in them is scored with one code.
-      chosen: Serialized Examples that the costly scores are computed of.
+      images: What is scored.
       eval_config: Names the metrics.
       importance_samples: K of the importance-weighted bound.
       batch_size: Images scored at once.
       output_path: Where TFMA writes its metrics.
     """
-    chunks = [list(chosen[start : start + _CHUNK]) for start in range(0, len(chosen), _CHUNK)]
-    scored = (
+    candidate = model_paths[CANDIDATE]
+    scored = {
+        "Score": (images.files, _ScoreFile(model_paths, batch_size)),
+        "Bound": (_chunks(images.bound), _Bound(candidate, importance_samples)),
+        "Slopes": (_chunks(images.slopes), _Slopes(candidate)),
+    }
+    extracts = [
         pipeline
-        | "Files" >> beam.Create(files)
-        | "SpreadFiles" >> beam.Reshuffle()
-        | "ScoreFiles" >> beam.ParDo(_ScoreFile(model_paths, batch_size))
-    )
-    probed = (
-        pipeline
-        | "Chosen" >> beam.Create(chunks)
-        | "SpreadChosen" >> beam.Reshuffle()
-        | "ProbeChosen" >> beam.ParDo(_ProbeChunk(model_paths[CANDIDATE], importance_samples))
-    )
+        | f"{name}Inputs" >> beam.Create(inputs)
+        | f"{name}Spread" >> beam.Reshuffle()
+        | name >> beam.ParDo(function)
+        for name, (inputs, function) in scored.items()
+    ]
     evaluation = (
-        (scored, probed)
+        extracts
         | "Extracts" >> beam.Flatten()
         | "Evaluate"
         >> tfma.ExtractAndEvaluate(
@@ -118,3 +151,7 @@ def score_models(
     )
     writers = tfma.default_writers(output_path, eval_config=eval_config)
     _ = evaluation | "Write" >> tfma.WriteResults(writers=writers)
+
+
+def _chunks(examples: np.ndarray) -> list[list[bytes]]:
+    return [list(examples[start : start + _CHUNK]) for start in range(0, len(examples), _CHUNK)]

@@ -188,7 +188,8 @@ class ImpliedKlWeight(Statistic):
     Training at a weight w ends where distortion + w rate no longer changes with the scale of the
     posterior. So w is minus the slope of the distortion by that of the rate, whatever a
     configuration says: near 2 where the KL is counted twice, near H W C where pixels are averaged,
-    near 0 where the rate never reached the loss. The standard error is that of a ratio of means.
+    near 0 where the rate never reached the loss. It is of training images, on which training came
+    to rest. The standard error is that of a ratio of means.
     """
 
     names = ("implied_kl_weight", "implied_kl_weight_standard_error")

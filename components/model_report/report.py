@@ -129,7 +129,7 @@ def _label_rows(gate: GateResult) -> list[tuple[int, str, str, str]]:
             difference(compared.candidate),
         )
         for label, compared in gate.by_label.items()
-        if label >= 0
+        if label >= 0 and compared.candidate.get("example_count")
     ]
 
 

@@ -32,19 +32,21 @@ def measure_directly(candidate_path, champion, examples_uri, gate) -> Measuremen
     """`measure`, with every statistic computed in this process."""
     comparisons = {}
 
-    def score_models(pipeline, paths, files, chosen, eval_config, number, batch_size, output_path):
-        batch = np.concatenate(list(model_ready.batches(files, batch_size)))
+    def score_models(pipeline, paths, images, eval_config, number, batch_size, output_path):
+        batch = np.concatenate(list(model_ready.batches(images.files, batch_size)))
         models = {name: _load(path) for name, path in paths.items()}
         scores = {name: model.score(batch) for name, model in models.items()}
-        costly = models[CANDIDATE].probe(chosen, number)
-        labels, chosen_labels = model_ready.labels_of(batch), model_ready.labels_of(chosen)
-        pixels = models[CANDIDATE].image_format.num_pixels
-        everything = _compare(scores, costly, labels == labels, chosen_labels >= -1, pixels)
+        candidate = models[CANDIDATE]
+        costly = [
+            (model_ready.labels_of(images.bound), candidate.bound(images.bound, number)),
+            (model_ready.labels_of(images.slopes), candidate.slopes(images.slopes)),
+        ]
+        labels = model_ready.labels_of(batch)
         comparisons["read"] = (
-            everything,
+            _compare(scores, labels, costly, None, candidate.image_format.num_pixels),
             {
                 int(label): _compare(
-                    scores, costly, labels == label, chosen_labels == label, pixels
+                    scores, labels, costly, label, candidate.image_format.num_pixels
                 )
                 for label in np.unique(labels)
             },
@@ -78,15 +80,23 @@ def _fit(images, labels) -> ImageFeatures:
     return _FEATURES[key]
 
 
-def _compare(scores, costly, chosen, chosen_costly, num_pixels) -> Comparison:
+def _compare(scores, labels, costly, label, num_pixels) -> Comparison:
+    """Numbers of the images of a label, or of all."""
+    chosen = _are(labels, label)
     numbers = {name: _numbers(of_model, chosen, num_pixels) for name, of_model in scores.items()}
-    candidate = {**numbers[CANDIDATE], **_numbers(costly, chosen_costly, num_pixels)}
+    candidate = dict(numbers[CANDIDATE])
+    for of_labels, of_candidate in costly:
+        candidate |= _numbers(of_candidate, _are(of_labels, label), num_pixels)
     if CHAMPION in scores:
         elbos = (scores[name]["elbo"][chosen].astype(float) for name in (CANDIDATE, CHAMPION))
         gain = Moments.of(np.subtract(*elbos)[:, None])
         candidate["elbo_gain"] = gain.mean[0]
         candidate["elbo_gain_standard_error"] = gain.standard_error()[0]
     return Comparison(candidate, numbers.get(CHAMPION, {}))
+
+
+def _are(labels, label) -> np.ndarray:
+    return np.ones(len(labels), bool) if label is None else labels == label
 
 
 def _numbers(scores, chosen, num_pixels) -> dict:

@@ -108,6 +108,9 @@ def test_costly_scores_are_of_chosen_images_of_the_candidate_alone(first, traine
         "importance_weighted_bound"
     ]
     assert numbers["importance_weighted_bound"] == pytest.approx(np.mean(bound), rel=1e-5)
+    # All 400 training images, because 1,000 are asked for.
+    files = model_ready.split_files(ready_digits.uri, "train")
+    examples = tf.constant(np.concatenate(list(model_ready.batches(files, 1000))))
     slopes = {name: np.mean(v) for name, v in model["kl_weight_slopes"](examples=examples).items()}
     weight = -slopes["distortion_slope"] / slopes["rate_slope"]
     assert numbers["implied_kl_weight"] == pytest.approx(weight, rel=1e-4)
