@@ -13,6 +13,7 @@ REQUIRES = [
     "tensorflow-serving-api>=2.16,<2.17",
     "tf-keras>=2.16,<2.17",
     "keras-tuner>=1.4.7,<1.5",
+    "orjson>=3.9.7",
     "scikit-learn>=1.2",
     "pillow>=10",
     "click>=8.1",
@@ -38,7 +39,17 @@ setup(
     install_requires=REQUIRES,
     extras_require={
         "kubeflow": ["tfx[kfp]==1.16.0"],
-        "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.6", "setuptools>=69,<81", "wheel"],
+        "dev": [
+            "pytest>=8",
+            "hypothesis>=6",
+            "ruff>=0.6",
+            # Clients and a parser that nobody here wrote, for the model server's tests.
+            "httpx>=0.27",
+            "requests>=2.31",
+            "prometheus-client>=0.20",
+            "setuptools>=69,<81",
+            "wheel",
+        ],
     },
     entry_points={"console_scripts": ["tfx-vae = pipelines.cli:main"]},
     classifiers=[

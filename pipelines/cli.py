@@ -14,6 +14,7 @@ from components.errors import InputError
 if TYPE_CHECKING:
     from components.tfds_example_gen import DataSource
     from pipelines.recipe import Recipe
+    from serving.client import DecoderClient
 
 
 def one_line_errors(command: Callable) -> Callable:
@@ -182,6 +183,12 @@ def main() -> None:
     show_default=True,
     help="The model's name at the server; another name starts a new line of champions.",
 )
+@click.option(
+    "--keep-versions",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Remove all but the newest N pushed versions, at least 2.  [default: all stay]",
+)
 @local_options
 @one_line_errors
 def run(
@@ -190,6 +197,7 @@ def run(
     new_line: bool,
     bless_anyway: str | None,
     full_iw: int | None,
+    keep_versions: int | None,
     beam_args: tuple[str, ...],
     cache: bool,
     verbose: bool,
@@ -212,7 +220,17 @@ def run(
 
     root = _root(pipeline_root, recipe)
     judging = Judging(new_line, (bless_anyway or "").strip())
-    run_recipe(recipe, source, root, serving_name, judging, list(beam_args), cache, verbose)
+    run_recipe(
+        recipe,
+        source,
+        root,
+        serving_name,
+        judging,
+        list(beam_args),
+        cache,
+        verbose,
+        keep_versions,
+    )
 
 
 _LIST = "N,N,..."
@@ -335,6 +353,58 @@ def _assignment(text: str, option: str, form: str) -> tuple[str, str]:
     return name, value
 
 
+@main.command()
+@click.option(
+    "--recipe",
+    "recipe_name",
+    required=True,
+    metavar="NAME|FILE",
+    help="The recipe whose decoder is served.",
+)
+@click.option(
+    "--pipeline-root",
+    metavar="DIR",
+    help="Where its runs wrote their results.  [default: runs/RECIPE]",
+)
+@click.option(
+    "--serving-name",
+    default="decoder",
+    show_default=True,
+    help="The model's name at the server.",
+)
+@click.option(
+    "--to",
+    type=int,
+    metavar="VERSION",
+    help="The version to go back to.  [default: the one before the newest]",
+)
+@verbose_option
+@one_line_errors
+def rollback(
+    recipe_name: str, pipeline_root: str | None, serving_name: str, to: int | None, verbose: bool
+) -> None:
+    """Serve an earlier version's decoder again, as a new version.
+
+    Its full model becomes the champion that later models have to beat. Repeated, it changes
+    nothing.
+    """
+    _start_quietly(verbose)
+    from pipelines.places import Places
+    from pipelines.recipe import load_recipe
+
+    recipe = load_recipe(recipe_name)
+    # Not made absolute as in a run: it may be on an object store.
+    root = pipeline_root or os.path.join("runs", recipe.name)
+
+    from components.champion_resolver.registry import ChampionRegistry
+    from components.decoder_pusher.rollback import describe_rollback, roll_back
+
+    places = Places.under(root, serving_name)
+    result = roll_back(places.serving_dir, ChampionRegistry(places.registry), to)
+    click.echo(describe_rollback(result))
+    click.echo(f"Decoder:  {result.path}")
+
+
 @main.group()
 def gate() -> None:
     """What the gate found out about the last model."""
@@ -405,16 +475,40 @@ def show(name: str) -> None:
 
 
 @main.command()
-@click.argument("serving_dir", type=click.Path(path_type=Path))
+@click.argument("serving_dir", type=click.Path(path_type=Path), required=False)
 @click.option("--port", default=8500, show_default=True, help="gRPC port; 0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--rest-api-port", type=int, help="Port of the REST API; without it there is none.")
 @click.option(
-    "--model-name", default="decoder", show_default=True, help="The name that clients ask for."
+    "--model-name", show_default="decoder", help="The name that clients ask for, with SERVING_DIR."
+)
+@click.option(
+    "--model-config-file",
+    type=click.Path(path_type=Path),
+    help="ModelServerConfig in text format, instead of SERVING_DIR: several models, version "
+    "policies and labels.",
+)
+@click.option(
+    "--server-flag",
+    "server_flags",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other flag of `python -m serving.server`, for example "
+    "ssl_config_file=ssl.config; may be repeated.",
 )
 @verbose_option
 @one_line_errors
-def serve(serving_dir: Path, port: int, host: str, model_name: str, verbose: bool) -> None:
-    """Serve the newest version in SERVING_DIR over gRPC, as TensorFlow Serving does.
+def serve(
+    serving_dir: Path | None,
+    port: int,
+    host: str,
+    rest_api_port: int | None,
+    model_name: str | None,
+    model_config_file: Path | None,
+    server_flags: tuple[str, ...],
+    verbose: bool,
+) -> None:
+    """Serve the newest version in SERVING_DIR, as TensorFlow Serving does.
 
     A version that is pushed while the server runs replaces the old one without a pause.
     """
@@ -423,50 +517,163 @@ def serve(serving_dir: Path, port: int, host: str, model_name: str, verbose: boo
     set_verbosity(verbose)
     from serving.server import main as serve_forever
 
-    arguments = ["--port", str(port), "--host", host, "--model_name", model_name]
-    sys.exit(serve_forever([*arguments, "--model_base_path", str(serving_dir)]))
+    if (serving_dir is None) == (model_config_file is None):
+        raise InputError("Give either SERVING_DIR or a --model-config-file.")
+    if model_name is None and model_config_file is None:
+        model_name = "decoder"
+    flags = {
+        "port": port,
+        "host": host,
+        "rest_api_port": rest_api_port,
+        "model_name": model_name,
+        "model_base_path": serving_dir,
+        "model_config_file": model_config_file,
+    }
+    arguments = [f"--{name}={value}" for name, value in flags.items() if value is not None]
+    arguments += [f"--{flag.removeprefix('--')}" for flag in server_flags]
+    sys.exit(serve_forever(arguments))
 
 
-@main.command()
-@click.option(
-    "--server",
-    default="127.0.0.1:8500",
-    show_default=True,
-    metavar="HOST:PORT",
-    help="gRPC server.",
-)
-@click.option("--model-name", default="decoder", show_default=True, help="The served model.")
-@click.option("--number", default=64, show_default=True, help="How many images.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the codes.")
-@click.option(
-    "--kind",
-    type=click.Choice(["mean", "mode", "sample"]),
-    default="mean",
-    show_default=True,
-    help="Mean, likeliest value, or a draw of each pixel.",
-)
-@click.option(
-    "--output",
-    default="generated.png",
-    show_default=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The PNG file to write.",
-)
-@verbose_option
-@one_line_errors
-def generate(
-    server: str, model_name: str, number: int, seed: int, kind: str, output: Path, verbose: bool
-) -> None:
-    """Ask a served decoder for new images and write them as one PNG grid."""
+def _picture_options(default_output: str) -> Callable:
+    """What every command needs that asks a served decoder for a picture."""
+    return _all_of(
+        click.option(
+            "--server",
+            default="127.0.0.1:8500",
+            show_default=True,
+            metavar="HOST:PORT",
+            help="gRPC server; unix:/PATH for a socket.",
+        ),
+        click.option(
+            "--model-name", default="decoder", show_default=True, help="The served model."
+        ),
+        click.option(
+            "--kind",
+            type=click.Choice(["mean", "mode", "sample"]),
+            default="mean",
+            show_default=True,
+            help="Mean, likeliest value, or a draw of each pixel.",
+        ),
+        click.option(
+            "--output",
+            default=default_output,
+            show_default=True,
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The PNG file to write.",
+        ),
+        verbose_option,
+    )
+
+
+def _connect(server: str, model_name: str, output: Path, verbose: bool) -> "DecoderClient":
+    """A client, once it is known that its picture can be written."""
     from pipelines.quiet import set_verbosity
 
     set_verbosity(verbose)
     if not output.parent.is_dir():
         raise InputError(f"{output.parent} is not a folder; make it, or give another --output.")
     from serving.client import DecoderClient
+
+    return DecoderClient(server, model_name)
+
+
+@main.command()
+@click.option("--number", default=64, show_default=True, help="How many images.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the codes.")
+@click.option(
+    "--temperature",
+    default=1.0,
+    show_default=True,
+    help="Multiplies the prior's standard deviations: below 1 typical images, above 1 odd ones.",
+)
+@_picture_options("generated.png")
+@one_line_errors
+def generate(
+    number: int,
+    seed: int,
+    temperature: float,
+    server: str,
+    model_name: str,
+    kind: str,
+    output: Path,
+    verbose: bool,
+) -> None:
+    """Ask a served decoder for new images and write them as one PNG grid."""
     from serving.image_grid import write_image_grid
 
-    with DecoderClient(server, model_name) as client:
-        images = client.generate(number, seed, kind)
+    with _connect(server, model_name, output, verbose) as client:
+        images = client.generate(number, seed, kind, temperature)
     rows, columns = write_image_grid(images, output)
     click.echo(f"{output}: {number} images, {rows} rows of {columns}")
+
+
+@main.command()
+@click.option("--from", "start", type=int, required=True, help="Seed of the first image's code.")
+@click.option("--to", "end", type=int, required=True, help="Seed of the last image's code.")
+@click.option("--steps", default=12, show_default=True, help="How many images, both ends included.")
+@click.option("--linear", is_flag=True, help="Go along a straight line, not a great circle.")
+@_picture_options("interpolated.png")
+@one_line_errors
+def interpolate(
+    start: int,
+    end: int,
+    steps: int,
+    linear: bool,
+    server: str,
+    model_name: str,
+    kind: str,
+    output: Path,
+    verbose: bool,
+) -> None:
+    """Ask a served decoder for the way from one image to another and write it as one PNG row.
+
+    The ends are the images that `generate --number 1` gives for the two seeds.
+    """
+    from serving.image_grid import write_image_grid
+
+    with _connect(server, model_name, output, verbose) as client:
+        first, last = (client.draw_codes(1, seed)[0] for seed in (start, end))
+        images = client.interpolate(first, last, steps, not linear, kind)
+    write_image_grid(images, output, columns=steps)
+    click.echo(f"{output}: {steps} images from seed {start} to seed {end}")
+
+
+@main.command()
+@click.option(
+    "--dimensions",
+    metavar="A,B",
+    help="The latent dimensions to show, counted from 0, where there are more than two; the others "
+    "are 0.",
+)
+@_picture_options("manifold.png")
+@one_line_errors
+def manifold(
+    dimensions: str | None,
+    server: str,
+    model_name: str,
+    kind: str,
+    output: Path,
+    verbose: bool,
+) -> None:
+    """Ask a served decoder for its images on a plane of codes and write them as one PNG grid.
+
+    Codes are quantiles of a normal distribution: the first dimension grows to the right, the second
+    downwards.
+    """
+    chosen = None if dimensions is None else _two_numbers(dimensions)
+    from serving.image_grid import write_image_grid
+    from serving.latent_plane import SIDE, plane_codes
+
+    with _connect(server, model_name, output, verbose) as client:
+        codes = plane_codes(client.latent_size(), chosen)
+        images = client.decode(codes, kind)
+    write_image_grid(images, output, columns=SIDE)
+    click.echo(f"{output}: {len(images)} images, {SIDE} rows of {SIDE}")
+
+
+def _two_numbers(text: str) -> tuple[int, int]:
+    first, _, second = text.partition(",")
+    try:
+        return int(first), int(second)
+    except ValueError as error:
+        raise InputError(f"--dimensions {text!r} is not of the form A,B, such as 0,1.") from error

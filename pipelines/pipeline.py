@@ -1,8 +1,5 @@
 """The graph: which component feeds which."""
 
-import dataclasses
-import os
-
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
@@ -19,37 +16,9 @@ from components.serving_validator import ServingValidator
 from components.tfds_example_gen import DataSource, TfdsExampleGen
 from components.trainer import vae_trainer
 from pipelines.judging import Judging
+from pipelines.places import Places
 from pipelines.recipe import Recipe
 from schemas import schema_file
-
-
-@dataclasses.dataclass(frozen=True)
-class Places:
-    """Where a pipeline keeps things.
-
-    Attributes:
-      artifacts: TFX's pipeline root.
-      serving_dir: The folder that a model server watches; one numbered folder a version.
-      registry: The folder of champions.
-    """
-
-    artifacts: str
-    serving_dir: str
-    registry: str
-
-    @classmethod
-    def under(cls, root: str, serving_name: str) -> "Places":
-        """The usual places under one folder.
-
-        Args:
-          root: The folder.
-          serving_name: The model's name at the server; also names its line of champions.
-        """
-        return cls(
-            artifacts=os.path.join(root, "artifacts"),
-            serving_dir=os.path.join(root, "serving", serving_name),
-            registry=os.path.join(root, "champions", serving_name),
-        )
 
 
 def data_components(recipe: Recipe, source: DataSource) -> list[BaseComponent]:
@@ -86,6 +55,7 @@ def create_pipeline(
     beam_pipeline_args: list[str] | None = None,
     enable_cache: bool = True,
     judging: Judging | None = None,
+    keep_versions: int | None = None,
 ) -> tfx_pipeline.Pipeline:
     """The whole pipeline of a recipe, for any TFX runner.
 
@@ -97,6 +67,7 @@ def create_pipeline(
       beam_pipeline_args: Flags for every Beam step, such as `--runner=FlinkRunner`.
       enable_cache: Whether steps with unchanged inputs, parameters and code are reused.
       judging: What this run asks of the gate beside its recipe.
+      keep_versions: How many of the newest pushed versions stay; None keeps all.
     """
     judging = judging or Judging()
     recipe_fields = recipe.to_dict()
@@ -134,6 +105,7 @@ def create_pipeline(
         registry=places.registry,
         # The whole recipe, so that a served model says how it was made.
         card={"recipe": recipe.name, **recipe_fields, "dataset": source.describe()},
+        keep_versions=keep_versions,
     )
     report = ModelReport(
         examples=examples,

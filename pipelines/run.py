@@ -30,6 +30,7 @@ def run_recipe(
     beam_args: list[str] | None = None,
     cache: bool = True,
     verbose: bool = False,
+    keep_versions: int | None = None,
 ) -> None:
     """Runs a recipe's pipeline in this process.
 
@@ -42,6 +43,7 @@ def run_recipe(
       beam_args: Flags for Beam.
       cache: Whether unchanged steps are reused.
       verbose: Whether the traceback of an unforeseen error is shown.
+      keep_versions: How many of the newest pushed versions stay; None keeps all.
 
     Raises:
       InputError: If something that the user gave cannot be used; before any step runs where that
@@ -60,7 +62,8 @@ def run_recipe(
 
     with console.status("Loading TFX"):
         from pipelines.metadata import sqlite_config
-        from pipelines.pipeline import Places, create_pipeline
+        from pipelines.pipeline import create_pipeline
+        from pipelines.places import Places
         from pipelines.summary import print_summary, read_outcome
 
         metadata_config = sqlite_config(root)
@@ -75,6 +78,7 @@ def run_recipe(
             beam_pipeline_args=beam_args,
             enable_cache=cache,
             judging=judging,
+            keep_versions=keep_versions,
         )
     steps = run_steps(pipeline, console, verbose)
     print_summary(

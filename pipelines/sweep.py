@@ -70,7 +70,8 @@ def run_sweep(
         from components.tuner import vae_tuner
         from components.tuner.trials import read_result, trial_folder
         from pipelines.metadata import latest_step, sqlite_config
-        from pipelines.pipeline import Places, data_components
+        from pipelines.pipeline import data_components
+        from pipelines.places import Places
         from pipelines.sweep_report import Row, report_sweep
 
         metadata_config = sqlite_config(root)

@@ -14,12 +14,13 @@ _CELL = 56
 _GAP = 2
 
 
-def write_image_grid(images: np.ndarray, path: Path) -> tuple[int, int]:
-    """Writes images side by side, row by row, as square as can be.
+def write_image_grid(images: np.ndarray, path: Path, columns: int | None = None) -> tuple[int, int]:
+    """Writes images side by side, row by row.
 
     Args:
       images: [N, H, W, 1 or 3] in [0, 1].
       path: The PNG file.
+      columns: Images in a row; None for a grid as square as can be.
 
     Returns:
       Rows and columns.
@@ -28,7 +29,7 @@ def write_image_grid(images: np.ndarray, path: Path) -> tuple[int, int]:
     from PIL import Image
 
     number, height, width, channels = images.shape
-    columns = math.ceil(math.sqrt(number))
+    columns = columns or math.ceil(math.sqrt(number))
     rows = math.ceil(number / columns)
     scale = max(1, round(_CELL / max(height, width)))
     pixels = np.rint(np.clip(images, 0.0, 1.0) * 255).astype(np.uint8)

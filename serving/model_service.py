@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import grpc
-from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+)
 
+from serving.config_reloader import ConfigReloader
 from serving.model_registry import ModelRegistry
 from serving.status import StatusError, abort, invalid_argument
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """Answers status requests.
+    """Answers status requests, and changes which models are served."""
 
-    HandleReloadConfigRequest is inherited, and answers UNIMPLEMENTED: this server has one model,
-    which its command line chose.
-    """
-
-    def __init__(self, registry: ModelRegistry):
+    def __init__(self, registry: ModelRegistry, reloader: ConfigReloader):
         self._registry = registry
+        self._reloader = reloader
 
     def GetModelStatus(self, request, context):
         """Returns the state of one version or of all, the highest first; ignores labels."""
@@ -25,6 +27,17 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             return self._statuses(request)
         except StatusError as error:
             abort(context, error)
+
+    def HandleReloadConfigRequest(self, request, context):
+        """Replaces the whole configuration; answers when the new models serve."""
+        try:
+            self._reloader.reload(request.config)
+        except StatusError as error:
+            abort(context, error)
+        response = model_management_pb2.ReloadConfigResponse()
+        # Present even when OK, as TF Serving sends it.
+        response.status.SetInParent()
+        return response
 
     def _statuses(
         self, request: get_model_status_pb2.GetModelStatusRequest

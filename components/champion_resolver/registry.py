@@ -3,8 +3,10 @@
     <registry>/<version>/
       champion.json     the model card of the push, with the source model's fingerprint
       Format-Serving/   the full SavedModel, so that it can be scored again
+    <registry>/highest_version   the highest number that was ever pushed
 
-A version appears whole, by a rename. DecoderPusher writes, ChampionResolver reads.
+A version appears whole, by a rename, or on an object store with its champion.json, which is written
+last. DecoderPusher writes, ChampionResolver reads.
 """
 
 import dataclasses
@@ -13,12 +15,21 @@ import os
 from typing import Any
 
 from tfx.dsl.io import fileio
+from tfx.utils import io_utils
 
 from components.errors import InputError
 from components.image_binarizer.image_format import ImageFormat
-from components.saved_models import publish_folder, version_numbers
+from components.saved_models import (
+    numbered_folders,
+    publish_folder,
+    remove_folder,
+    remove_leftovers,
+    renames_whole,
+    version_numbers,
+)
 
 _CARD_FILE = "champion.json"
+_HIGHEST_FILE = "highest_version"
 _MODEL_FOLDER = "Format-Serving"
 
 
@@ -53,7 +64,15 @@ class ChampionRegistry:
 
     def versions(self) -> list[int]:
         """Registered versions, oldest first."""
-        return version_numbers(self.folder)
+        return version_numbers(self.folder, _CARD_FILE)
+
+    def highest_ever(self) -> int:
+        """The highest number that was ever pushed, removed or not; 0 before the first.
+
+        Raises:
+          InputError: If the file that remembers it is damaged.
+        """
+        return max([self._remembered(), *numbered_folders(self.folder)])
 
     def newest(self) -> Champion | None:
         """The champion, or None before the first push.
@@ -101,4 +120,38 @@ class ChampionRegistry:
             {_CARD_FILE: json.dumps(card, indent=2) + "\n"},
             self.folder,
             str(version),
+            last_file=_CARD_FILE,
         )
+
+    def remember(self, version: int) -> None:
+        """Keeps the number of a version from being given again once the version is removed."""
+        if version <= self._remembered():
+            return
+        path = os.path.join(self.folder, _HIGHEST_FILE)
+        if not renames_whole(path):
+            # One object is written whole or not at all.
+            io_utils.write_string_file(path, f"{version}\n")
+            return
+        io_utils.write_string_file(f"{path}.new", f"{version}\n")
+        fileio.rename(f"{path}.new", path, overwrite=True)
+
+    def remove(self, version: int) -> None:
+        """Removes a champion, whole or not at all."""
+        remove_folder(self.folder, str(version), last_file=_CARD_FILE)
+
+    def remove_leftovers(self) -> None:
+        """Removes what killed registrations and removals left behind."""
+        remove_leftovers(self.folder, _CARD_FILE)
+
+    def _remembered(self) -> int:
+        path = os.path.join(self.folder, _HIGHEST_FILE)
+        if not fileio.exists(path):
+            return 0
+        with fileio.open(path, "r") as file:
+            text = file.read().strip()
+        if not text.isdecimal():
+            raise InputError(
+                f"{path} is damaged (it should hold a version number); write the highest version "
+                "that was ever pushed into it."
+            )
+        return int(text)

@@ -1,4 +1,4 @@
-"""TFX component that cuts the decoder out of a trained model."""
+"""TFX component that cuts a trained model in two: its decoder and its encoder."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -20,11 +20,12 @@ class DecoderExporterSpec(ComponentSpec):
     }
     OUTPUTS = {  # noqa: RUF012
         executor.DECODER_KEY: ChannelParameter(type=standard_artifacts.Model),
+        executor.ENCODER_KEY: ChannelParameter(type=standard_artifacts.Model),
     }
 
 
 class DecoderExporter(base_component.BaseComponent):
-    """Writes a SavedModel of the decoder alone, for serving.
+    """Writes SavedModels of the decoder alone and of the encoder alone, for serving.
 
     ```python
     exporter = DecoderExporter(model=trainer.outputs["model"])
@@ -32,7 +33,9 @@ class DecoderExporter(base_component.BaseComponent):
 
     Component `outputs` contains:
      - `decoder`: Channel of type `standard_artifacts.Model` with the signatures `decode`
-       (also `serving_default`) and `generate`.
+       (also `serving_default`), `generate` and `interpolate`.
+     - `encoder`: Channel of type `standard_artifacts.Model` with the signatures `encode`
+       (also `serving_default`) and `encode_pixels`, which take images as they come.
     """
 
     SPEC_CLASS = DecoderExporterSpec
@@ -47,8 +50,14 @@ class DecoderExporter(base_component.BaseComponent):
         spec = DecoderExporterSpec(
             **{
                 executor.MODEL_KEY: model,
-                executor.CODE_FINGERPRINT_KEY: code_fingerprint("components.decoder_exporter"),
+                executor.CODE_FINGERPRINT_KEY: code_fingerprint(
+                    "components.decoder_exporter",
+                    "components.image_binarizer.binarize",
+                    "components.content_noise",
+                    "components.serving_warmup",
+                ),
                 executor.DECODER_KEY: types.Channel(type=standard_artifacts.Model),
+                executor.ENCODER_KEY: types.Channel(type=standard_artifacts.Model),
             }
         )
         super().__init__(spec=spec)

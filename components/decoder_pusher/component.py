@@ -11,6 +11,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.code_fingerprint import code_fingerprint
 from components.decoder_pusher import executor
+from components.errors import InputError
 
 
 class DecoderPusherSpec(ComponentSpec):
@@ -20,6 +21,7 @@ class DecoderPusherSpec(ComponentSpec):
         executor.SERVING_DIR_KEY: ExecutionParameter(type=str),
         executor.REGISTRY_KEY: ExecutionParameter(type=str),
         executor.CARD_KEY: ExecutionParameter(type=str),
+        executor.KEEP_VERSIONS_KEY: ExecutionParameter(type=int, optional=True),
         executor.CODE_FINGERPRINT_KEY: ExecutionParameter(type=str),
     }
     INPUTS = {  # noqa: RUF012
@@ -59,6 +61,7 @@ class DecoderPusher(base_component.BaseComponent):
         serving_dir: str,
         registry: str,
         card: Mapping[str, Any],
+        keep_versions: int | None = None,
     ):
         """Constructs the component.
 
@@ -73,7 +76,17 @@ class DecoderPusher(base_component.BaseComponent):
           registry: Folder of champions, as ChampionResolver reads it. _required_
           card: What the pipeline knows of the model; must hold `image_format`, the fields of
             ImageFormat. _required_
+          keep_versions: How many of the newest versions stay, with their champions; at least 2. All
+            stay if None.
+
+        Raises:
+          InputError: If `keep_versions` is below 2.
         """
+        if keep_versions is not None and keep_versions < 2:
+            raise InputError(
+                f"keep_versions must be at least 2, not {keep_versions}: the newest, and the one "
+                "that serves until a server has loaded it."
+            )
         spec = DecoderPusherSpec(
             **{
                 executor.MODEL_KEY: model,
@@ -85,6 +98,7 @@ class DecoderPusher(base_component.BaseComponent):
                 executor.SERVING_DIR_KEY: serving_dir,
                 executor.REGISTRY_KEY: registry,
                 executor.CARD_KEY: json.dumps(card, sort_keys=True),
+                executor.KEEP_VERSIONS_KEY: keep_versions,
                 executor.CODE_FINGERPRINT_KEY: code_fingerprint(
                     "components.decoder_pusher",
                     "components.champion_resolver",

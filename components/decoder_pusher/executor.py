@@ -13,6 +13,7 @@ from components.champion_resolver.executor import VERSION_PROPERTY
 from components.champion_resolver.registry import ChampionRegistry
 from components.decoder_exporter.executor import SOURCE_FINGERPRINT_PROPERTY
 from components.decoder_pusher.push import SOURCE_KEY, push_decoder
+from components.decoder_pusher.rollback import finish_rollback
 from components.elbo_evaluator.results import GateResult, read_gate_result
 from components.errors import InputError
 from components.saved_models import model_fingerprint
@@ -32,6 +33,7 @@ PUSHED_MODEL_KEY = "pushed_model"
 SERVING_DIR_KEY = "serving_dir"
 REGISTRY_KEY = "registry"
 CARD_KEY = "card"
+KEEP_VERSIONS_KEY = "keep_versions"
 CODE_FINGERPRINT_KEY = "code_fingerprint"
 
 
@@ -53,7 +55,7 @@ class Executor(base_executor.BaseExecutor):
           output_dict: `pushed_model`: PushedModel with the custom properties `pushed` (0 or 1),
             `pushed_destination`, `pushed_version` and, if not pushed, `reason`.
           exec_properties: `serving_dir`, `registry`: folders. `card`: JSON of what the pipeline
-            knows of the model.
+            knows of the model. `keep_versions`: how many versions stay; missing for all.
 
         Raises:
           InputError: If a blessing or the decoder belongs to another model, or the blessed copy of
@@ -76,6 +78,8 @@ class Executor(base_executor.BaseExecutor):
         if infra_blessing.get_int_custom_property(BLESSED_PROPERTY) != 1:
             reasons.append(infra_blessing.get_string_custom_property(REASONS_PROPERTY))
         registry = ChampionRegistry(exec_properties[REGISTRY_KEY])
+        # Else the model that was rolled back would still be the champion.
+        finish_rollback(exec_properties[SERVING_DIR_KEY], registry)
         champion = artifact_utils.get_single_instance(input_dict[CHAMPION_KEY])
         reasons += stale_blessing(
             registry, champion.get_int_custom_property(VERSION_PROPERTY), source
@@ -99,6 +103,7 @@ class Executor(base_executor.BaseExecutor):
             card,
             exec_properties[SERVING_DIR_KEY],
             registry,
+            exec_properties.get(KEEP_VERSIONS_KEY),
         )
         pushed.set_string_custom_property("pushed_destination", push.path)
         pushed.set_string_custom_property("pushed_version", str(push.version))

@@ -33,6 +33,8 @@ class ExportedVae(tf.Module):
     | `decode` | `z` [B, D] | `mean`, `mode`, `sample` [B, H, W, C] |
     | `reconstruct` | `images` [B, H, W, C] | `mean`, `mode`, `sample` [B, H, W, C] |
     | `generate` | `number`, `seed` int64 [] | `mean`, `mode`, `sample` [N, H, W, C]; `z` [N, D] |
+    | `prior_codes` | `number`, `seed` int64 []; `temperature` float32 [] | `z` [N, D] |
+    | `encode_stored` | `pixels` uint8 [B, H, W, C], as ImageBinarizer stores them | `mean`, `variance`, `code` [B, D] |
 
     `serving_default` is `decode`. Scores are nats per image, at KL weight 1.
     """  # noqa: E501
@@ -84,6 +86,8 @@ class ExportedVae(tf.Module):
         examples = tf.TensorSpec([None], tf.string, name="examples")
         number = tf.TensorSpec([], tf.int64, name="number")
         seed = tf.TensorSpec([], tf.int64, name="seed")
+        temperature = tf.TensorSpec([], tf.float32, name="temperature")
+        stored = tf.TensorSpec([None, *self._format.shape], tf.uint8, name="pixels")
         decode = self.decode.get_concrete_function(codes)
         return {
             "serving_default": decode,
@@ -97,6 +101,8 @@ class ExportedVae(tf.Module):
             "encode": self.encode.get_concrete_function(images),
             "reconstruct": self.reconstruct.get_concrete_function(images),
             "generate": self.generate.get_concrete_function(number, seed),
+            "prior_codes": self.prior_codes.get_concrete_function(number, seed, temperature),
+            "encode_stored": self.encode_stored.get_concrete_function(stored),
         }
 
     @tf.function(autograph=False)
@@ -189,6 +195,33 @@ class ExportedVae(tf.Module):
     @tf.function(autograph=False)
     def generate(self, number: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """Images of codes drawn from the prior; image i of a seed is the same for any number."""
+        codes = self._prior_codes(number, seed, tf.constant(1.0))
+        return {**self._images(codes), "z": codes}
+
+    @tf.function(autograph=False)
+    def prior_codes(
+        self, number: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Codes of the prior, its standard deviations times the temperature.
+
+        At 1 they are those of `generate`. A mixture's Gaussians are narrowed each about its own
+        mean, and keep their weights.
+        """
+        return {"z": self._prior_codes(number, seed, temperature)}
+
+    @tf.function(autograph=False)
+    def encode_stored(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Posteriors of stored pixels, and the codes that `evaluate` draws from them."""
+        posterior = self._posterior(observe(pixels, self._format))
+        noise = self._noise(content_noise.content_key(pixels), 1, 0)[0]
+        return {
+            "mean": posterior.mean,
+            "variance": posterior.variance,
+            "code": posterior.sample(noise),
+        }
+
+    def _prior_codes(self, number: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
+        """Codes [N, D]; each has its own key, so that code i does not depend on N."""
 
         def draw(key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             key = tf.stack([seed, key])
@@ -201,8 +234,8 @@ class ExportedVae(tf.Module):
             draw, tf.range(number), fn_output_signature=(tf.float32, tf.float32)
         )
         noise = tf.ensure_shape(noise, [None, self._latent_size])
-        codes = self._prior_sample(noise, uniform)
-        return {**self._images(codes), "z": codes}
+        # Every prior's standard deviations multiply its noise.
+        return self._prior_sample(temperature * noise, uniform)
 
     def _posterior(self, images: tf.Tensor):
         return self._posterior_type.from_parameters(self._encoder(images))

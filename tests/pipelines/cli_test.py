@@ -14,7 +14,20 @@ def invoke(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("name", ["run", "serve", "generate", "recipes", "gate", "gate explain"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run",
+        "rollback",
+        "serve",
+        "generate",
+        "interpolate",
+        "manifold",
+        "recipes",
+        "gate",
+        "gate explain",
+    ],
+)
 def test_help_describes_every_option(name):
     result = invoke(*name.split(), "--help")
     assert result.exit_code == 0
@@ -57,6 +70,10 @@ def test_recipes_show_prints_every_field():
         (["run", "--recipe", "mnist", "--manual-dir", "./nothing"], "manual_dir ./nothing does"),
         (["recipes", "show", "nope"], "There is no recipe 'nope'"),
         (["generate", "--output", "nothing/a.png"], "nothing is not a folder; make it"),
+        (["generate", "--temperature", "-1"], "The temperature -1.0 is no factor; give 0 or more."),
+        (["generate", "--temperature", "nan"], "The temperature nan is no factor"),
+        (["manifold", "--output", "nothing/a.png"], "nothing is not a folder; make it"),
+        (["manifold", "--dimensions", "0;1"], "--dimensions '0;1' is not of the form A,B"),
     ],
 )
 def test_mistakes_end_with_one_line_and_nothing_written(arguments, message, tmp_path, monkeypatch):

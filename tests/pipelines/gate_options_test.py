@@ -12,7 +12,8 @@ from components.tfds_example_gen import DataSource
 from pipelines import run as run_module
 from pipelines.cli import main
 from pipelines.judging import Judging
-from pipelines.pipeline import Places, create_pipeline
+from pipelines.pipeline import create_pipeline
+from pipelines.places import Places
 from pipelines.recipe import load_recipe
 
 

@@ -94,3 +94,40 @@ def eventually() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.02)
 
     return wait_for
+
+
+@pytest.fixture
+def bases(decoders, push, tmp_path):
+    """Model `a`: 1 and 3 dark, 2 and 4 bright. Model `b`: 1 bright."""
+    for name, versions in (("a", (1, 2, 3, 4)), ("b", (1,))):
+        (tmp_path / name).mkdir()
+        for version in versions:
+            dark = name == "a" and version % 2
+            push(decoders["dark" if dark else "bright"], tmp_path / name, version)
+    return tmp_path
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Starts a server with a configuration file, and gives it and a client."""
+    from serving.server import ModelServer
+    from serving.server_options import ServerOptions
+    from tests.serving.wire_client import Client
+
+    open_things = []
+
+    def start(*models, **settings):
+        path = tmp_path / "models.config"
+        path.write_text(f"model_config_list {{ {' '.join(models)} }}")
+        server = ModelServer(
+            poll_wait_seconds=0.05, options=ServerOptions(model_config_file=path, **settings)
+        )
+        server.start(timeout=1)
+        open_things.append(server.stop)
+        client = Client(server.target)
+        open_things.append(client.channel.close)
+        return server, client
+
+    yield start
+    for close in reversed(open_things):
+        close()

@@ -8,9 +8,11 @@ from concurrent import futures
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from components.errors import InputError
+from serving import client_channel
 from serving.client import DecoderClient, TensorSpec
 from serving.server import ModelServer
 
@@ -43,17 +45,17 @@ def test_generate(client):
     assert not np.array_equal(images, client.generate(5, seed=2))
 
 
-@pytest.mark.parametrize(("output", "of_mean"), [("mode", np.round), ("sample", np.floor)])
-def test_generate_other_outputs(client, output, of_mean):
+@pytest.mark.parametrize(("kind", "of_mean"), [("mode", np.round), ("sample", np.floor)])
+def test_generate_other_kinds(client, kind, of_mean):
     mean = client.generate(4, seed=3)
-    np.testing.assert_array_equal(client.generate(4, seed=3, output=output), of_mean(mean))
+    np.testing.assert_array_equal(client.generate(4, seed=3, kind=kind), of_mean(mean))
 
 
 def test_decode_converts_to_float32(client):
     images = client.decode([[0, 0], [100, 100]])
     assert images.dtype == np.float32
     np.testing.assert_allclose(images[0], np.full([2, 2, 1], 1 / (1 + np.exp(-1))), rtol=1e-6)
-    assert client.decode(np.zeros([2, 2]), output="sample").max() == 0
+    assert client.decode(np.zeros([2, 2]), kind="sample").max() == 0
 
 
 def test_decode_gives_back_the_latents_of_generate(client):
@@ -113,6 +115,98 @@ def test_a_server_that_comes_later_is_waited_for(decoders, push, tmp_path, free_
         server.stop()
 
 
+def test_temperature_is_sent_only_when_it_is_not_one(client, monkeypatch):
+    sent = []
+    monkeypatch.setattr(
+        client,
+        "_predict",
+        lambda name, signature, inputs, outputs: sent.append(inputs) or {outputs[0]: None},
+    )
+    client.generate(2, seed=3)
+    client.generate(2, seed=3, temperature=0.25)
+    client.draw_codes(1, temperature=0)
+    assert sent == [
+        {"number": 2, "seed": 3},
+        {"number": 2, "seed": 3, "temperature": np.float32(0.25)},
+        {"number": 1, "seed": 0, "temperature": np.float32(0)},
+    ]
+    assert sent[1]["temperature"].dtype == np.float32
+
+
+@pytest.mark.parametrize("temperature", [-0.1, float("nan"), float("inf")])
+def test_a_temperature_that_makes_no_sense(client, temperature):
+    with pytest.raises(InputError, match=f"^The temperature {temperature} is no factor; give 0 or"):
+        client.generate(1, temperature=temperature)
+
+
+def test_interpolation_needs_both_ends(client):
+    with pytest.raises(InputError, match=r"^1 steps leave out an end; ask for at least 2\.$"):
+        client.interpolate(np.zeros(2), np.ones(2), 1)
+
+
+def test_latent_size(client):
+    assert client.latent_size() == 2
+
+
+class Coder(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Serves an encoder, whose mean is what it was sent, and a decoder, which gives its code."""
+
+    def __init__(self):
+        self.requests = []
+
+    def Predict(self, request, context):
+        inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
+        self.requests.append((request.model_spec.name, request.model_spec.signature_name, inputs))
+        response = predict_pb2.PredictResponse()
+        for name in request.output_filter:
+            value = inputs.get("z", np.array([[len(name), 0.5]], np.float32))
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return response
+
+
+FILES = [b"\x89PNG\0\0", b"GIF"]
+
+
+@pytest.mark.parametrize(
+    "images", [FILES, np.array(FILES, object), np.zeros([2, 3, 3, 1], np.uint8)]
+)
+def test_reconstruct_asks_the_encoder_and_then_the_decoder(script, images):
+    coder = Coder()
+    with DecoderClient(script(coder), "the decoder", encoder_name="the encoder") as client:
+        reconstructed = client.reconstruct(images, kind="sample")
+        posterior = client.encode(images)
+    encoded, decoded, again = coder.requests
+    (value,) = encoded[2].values()
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+        assert encoded[:2] == ("the encoder", "encode_pixels")
+        np.testing.assert_array_equal(value, images)
+    else:
+        assert encoded[:2] == ("the encoder", "encode")
+        assert value.tolist() == FILES
+    assert decoded[:2] == ("the decoder", "decode")
+    np.testing.assert_array_equal(decoded[2]["z"], [[4, 0.5]])
+    np.testing.assert_array_equal(reconstructed, [[4, 0.5]])
+    assert again[0] == "the encoder"
+    assert [part[0, 0] for part in posterior] == [4, 12, 4]
+    assert posterior.log_variance[0, 0] == len("log_variance")
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "message"),
+    [
+        (None, FILES, "This client knows no encoder; give DecoderClient its encoder_name."),
+        ("e", np.zeros([2, 3, 3, 1]), r"Pixels of type float64 and shape \[2, 3, 3, 1\] are no im"),
+        ("e", np.zeros([3, 3], np.uint8), r"Pixels of type uint8 and shape \[3, 3\] are no images"),
+    ],
+)
+def test_images_that_cannot_be_encoded(name, images, message):
+    with (
+        DecoderClient("127.0.0.1:1", encoder_name=name) as client,
+        pytest.raises(InputError, match=f"^{message}"),
+    ):
+        client.encode(images)
+
+
 class Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
     """A server that fails with the given codes, one a request, and then answers."""
 
@@ -136,10 +230,10 @@ class Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
 def script():
     servers = []
 
-    def start(service):
+    def start(service, address="127.0.0.1:0"):
         server = grpc.server(futures.ThreadPoolExecutor(4))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(address)
         server.start()
         servers.append(server)
         return f"127.0.0.1:{port}"
@@ -157,6 +251,32 @@ def test_unavailable_is_tried_again(script):
     with DecoderClient(script(service)) as client:
         assert client.predict("decode", {})["mean"] == 1.5
     assert service.requests == 3
+
+
+def test_pauses_double_and_vary(script, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(client_channel.time, "sleep", pauses.append)
+    # The server pauses by the same function.
+    service = Scripted([BUSY] * 6, pause=-1.0)
+    with DecoderClient(script(service), timeout=60) as client:
+        client.predict("decode", {})
+    pauses = [pause for pause in pauses if pause != -1.0]
+    for pause, longest in zip(pauses, [0.1, 0.2, 0.4, 0.8, 1.0, 1.0], strict=True):
+        assert longest / 2 <= pause <= longest
+    assert len({round(pause, 9) for pause in pauses}) == 6
+    assert pauses != [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+def test_a_socket_is_a_target_too(script, tmp_path):
+    service = Scripted([])
+    script(service, f"unix:{tmp_path}/socket")
+    with DecoderClient(f"unix:{tmp_path}/socket") as client:
+        assert client.predict("decode", {})["mean"] == 1.5
+    with (
+        DecoderClient(f"unix:{tmp_path}/nothing", timeout=0.3) as client,
+        pytest.raises(InputError, match=f"No model server answers at unix:{tmp_path}/nothing; "),
+    ):
+        client.status()
 
 
 def test_a_server_that_stays_busy_is_quoted(script):
@@ -217,6 +337,6 @@ def test_a_number_of_images_that_makes_no_sense(client, number):
         client.generate(number)
 
 
-def test_unknown_output(client):
+def test_unknown_kind(client):
     with pytest.raises(InputError, match="'median' does not exist; use mean, mode or sample"):
-        client.decode(np.zeros([1, 2]), output="median")
+        client.decode(np.zeros([1, 2]), kind="median")

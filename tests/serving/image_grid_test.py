@@ -15,6 +15,12 @@ def test_the_grid_is_as_square_as_can_be(number, expected, tmp_path):
     assert write_image_grid(images, tmp_path / "a.png") == expected
 
 
+def test_rows_of_a_given_length(tmp_path):
+    images = np.zeros((5, 28, 28, 1), np.float32)
+    assert write_image_grid(images, tmp_path / "a.png", columns=5) == (1, 5)
+    assert write_image_grid(images, tmp_path / "a.png", columns=3) == (2, 3)
+
+
 def test_images_keep_their_order_place_and_polarity(tmp_path):
     images = np.zeros((4, 28, 28, 1), np.float32)
     images[1] = 1.0

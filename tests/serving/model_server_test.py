@@ -17,6 +17,7 @@ import pytest
 from components.errors import InputError
 from serving.client import DecoderClient
 from serving.server import ModelServer, main
+from serving.server_options import ServerOptions
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -127,7 +128,7 @@ def test_port_taken_while_the_model_was_loading(base_path, monkeypatch):
     import serving.server as module
 
     with ModelServer("decoder", base_path) as first:
-        monkeypatch.setattr(module, "_check_can_listen", lambda host, port: None)
+        monkeypatch.setattr(module, "check_can_listen", lambda *arguments: None)
         second = ModelServer("decoder", base_path, port=first.port)
         with pytest.raises(InputError, match=f"^Port {first.port} on 127.0.0.1 is in use; .*"):
             second.start()
@@ -170,14 +171,18 @@ def test_base_path_without_a_version(tmp_path):
         ModelServer("decoder", tmp_path, poll_wait_seconds=0).start()
 
 
-@pytest.mark.parametrize("holds_a_version", [True, False])
-def test_a_server_that_waits_says_so(base_path, tmp_path, monkeypatch, capsys, holds_a_version):
-    monkeypatch.setattr(ModelServer, "start", lambda self: False)
-    folder = base_path if holds_a_version else tmp_path / "empty"
-    folder.mkdir(exist_ok=True)
-    assert main(["--model_base_path", str(folder), "--port", "0"]) == 0
-    waiting = f"Waiting for a first version in {folder}: a folder that is named by a number"
-    assert (waiting in capsys.readouterr().out) is not holds_a_version
+def test_a_server_that_waits_says_so(decoders, push, tmp_path):
+    process = run_server(f"--model_base_path={tmp_path}", "--port=0")
+    try:
+        assert process.stdout.readline() == (
+            f"Waiting for a first version in {tmp_path}: a folder that is named by a number and "
+            "holds a SavedModel.\n"
+        )
+        push(decoders["bright"], tmp_path, 1)
+        assert process.stdout.readline().startswith("Serving default version 1 on ")
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_first_version_that_cannot_be_loaded(base_path):
@@ -230,7 +235,7 @@ def test_stop_drains_refuses_and_unloads(base_path, eventually):
         inputs = {"iterations": np.int64(200_000)}
         request = threading.Thread(target=lambda: answers.append(client.predict("slow", inputs)))
         request.start()
-        eventually(lambda: server._manager._available[3].users == 1)
+        eventually(lambda: server.registry.managers["decoder"]._available[3].users == 1)
         server.stop(grace=10)
         request.join()
     assert "total" in answers[0]
@@ -255,6 +260,29 @@ def test_arguments_that_make_no_sense(base_path):
         ModelServer("decoder", base_path, poll_wait_seconds=-1)
     with pytest.raises(RuntimeError, match="has not started"):
         _ = ModelServer("decoder", base_path).port
+    with pytest.raises(RuntimeError, match="has not started"):
+        _ = ModelServer("decoder", base_path).registry
+    with pytest.raises(InputError, match="There is nothing to serve; give a --model_base_path"):
+        ModelServer("decoder")
+    with pytest.raises(InputError, match="leave out --model_name and --model_base_path, or the f"):
+        ModelServer(None, base_path, options=ServerOptions(model_config_file="models.config"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model_config_file_poll_wait_seconds": -1}, "poll_wait_seconds is negative"),
+        ({"model_config_file_poll_wait_seconds": 1}, "needs a --model_config_file"),
+        ({"monitoring_config_file": "file"}, "needs a --rest_api_port"),
+        ({"grpc_max_threads": 0}, "--grpc_max_threads is less than 1"),
+        ({"max_request_bytes": 0}, "--max_request_bytes must be from 1 to 2147483647"),
+        ({"max_request_bytes": 2**31}, "--max_request_bytes must be from 1 to 2147483647"),
+        ({"max_requests_in_flight": 0}, "--max_requests_in_flight is less than 1"),
+    ],
+)
+def test_options_that_make_no_sense(settings, message):
+    with pytest.raises(InputError, match=message):
+        ServerOptions(**settings)
 
 
 def test_session_service_is_not_served(base_path):
@@ -273,5 +301,5 @@ def test_relative_base_path(base_path, monkeypatch):
     with ModelServer("decoder", os.path.relpath(base_path)) as server:
         monkeypatch.chdir("/")
         assert server.version == 3
-        server._manager.poll()
+        server.registry.managers["decoder"].poll()
         assert server.version == 3

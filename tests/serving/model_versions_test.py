@@ -192,7 +192,7 @@ def test_requests_never_fail_while_versions_change_under_them(
         try:
             eventually(lambda: len(seen) > 20)
             corrupt(decoders["bright"], base_path / "2")
-            eventually(lambda: len(server._manager.statuses()) == 2)
+            eventually(lambda: len(server.registry.managers["decoder"].statuses()) == 2)
             push(decoders["bright"], base_path, 3)
             eventually(lambda: server.version == 3)
             count = len(seen)

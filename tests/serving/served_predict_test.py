@@ -9,7 +9,6 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -357,12 +356,6 @@ def test_status_error(models, case):
     text, code, details = STATUS_ERRORS[case]
     request = text_format.Parse(text, get_model_status_pb2.GetModelStatusRequest())
     assert_fails(models.GetModelStatus, request, code, details)
-
-
-def test_reload_config_is_unimplemented(models):
-    with pytest.raises(grpc.RpcError) as failure:
-        models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(), timeout=10)
-    assert failure.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_a_deadline_reaches_the_computation(prediction):

@@ -142,3 +142,23 @@ def test_registration_is_whole_or_not_at_all(registry, model, monkeypatch, name,
     registry.register(2, model, _CARD)
     assert _names(registry) == ["1", "2"]
     assert model_fingerprint(registry.newest().path) == model_fingerprint(model)
+
+
+def test_the_highest_number_is_remembered_when_its_champion_is_gone(registry, model):
+    assert registry.highest_ever() == 0
+    registry.register(7, model, _CARD)
+    assert registry.highest_ever() == 7
+    registry.remember(7)
+    registry.remove(7)
+    assert (registry.versions(), registry.highest_ever()) == ([], 7)
+    registry.remember(3)
+    assert registry.highest_ever() == 7
+    assert _names(registry) == ["highest_version"]
+
+
+def test_a_highest_number_that_is_damaged_is_named(registry, model):
+    registry.register(1, model, _CARD)
+    Path(registry.folder, "highest_version").write_text("")
+    with pytest.raises(InputError, match=r"highest_version is damaged .*; write the highest"):
+        registry.highest_ever()
+    assert registry.newest().version == 1

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,93 @@ def make_candidate(tmp_path, monkeypatch):
 @pytest.fixture
 def image_format():
     return dataclasses.asdict(ImageFormat(28, 28, 1, "threshold"))
+
+
+@dataclasses.dataclass
+class Shelf:
+    """Pushes without the executor, into local folders or an object store.
+
+    Models are named by letters; the files of each say which they are.
+    """
+
+    models: Path
+    serving_dir: str
+    registry: object
+    image_format: dict
+
+    def push(self, name, keep_versions=None):
+        """Pushes the model of that name."""
+        from components.decoder_pusher.push import push_decoder
+
+        for kind in ("model", "decoder"):
+            if not (self.models / kind / name).exists():
+                _write_model(self.models / kind / name, f"{kind} {name}")
+        card = {"image_format": self.image_format, "source_model_fingerprint": name}
+        paths = [str(self.models / kind / name) for kind in ("decoder", "model")]
+        return push_decoder(*paths, card, self.serving_dir, self.registry, keep_versions)
+
+    def served(self):
+        """The visible versions and their models' names; each must be whole."""
+        from tfx.dsl.io import fileio
+
+        from components.saved_models import version_numbers
+
+        found = {}
+        for version in version_numbers(self.serving_dir):
+            folder = f"{self.serving_dir}/{version}"
+            with fileio.open(f"{folder}/model_card.json") as file:
+                card = json.loads(file.read())
+            name = card["source_model_fingerprint"]
+            _check_whole(folder, f"decoder {name}")
+            assert card["version"] == version
+            found[version] = name
+        return found
+
+    def champions(self):
+        """The visible champions and their names; each must be whole."""
+        found = {}
+        for version in self.registry.versions():
+            champion = self.registry.read(version)
+            name = champion.card["source_model_fingerprint"]
+            _check_whole(champion.path, f"model {name}")
+            assert champion.card["version"] == version
+            found[version] = name
+        return found
+
+    def names(self):
+        """All entries of the two folders, finished or not."""
+        from tfx.dsl.io import fileio
+
+        folders = (self.serving_dir, self.registry.folder)
+        return sorted(name.rstrip("/") for folder in folders for name in fileio.listdir(folder))
+
+
+def _check_whole(folder, content):
+    from tfx.dsl.io import fileio
+
+    for file, text in (
+        ("saved_model.pb", content),
+        ("variables/variables.index", f"weights of {content}"),
+    ):
+        with fileio.open(f"{folder}/{file}") as opened:
+            assert opened.read() == text
+
+
+@pytest.fixture(params=["local", "objects"])
+def make_shelf(request, tmp_path, image_format):
+    """Makes empty places to push to."""
+    from components.champion_resolver.registry import ChampionRegistry
+    from tests.object_store import register_object_store
+
+    register_object_store()
+    made = []
+
+    def make():
+        made.append(None)
+        root = f"{tmp_path}/{len(made)}"
+        if request.param == "objects":
+            root = f"objects://bucket/{len(made)}"
+        registry = ChampionRegistry(f"{root}/champions/decoder")
+        return Shelf(tmp_path / "models", f"{root}/serving/decoder", registry, image_format)
+
+    return make

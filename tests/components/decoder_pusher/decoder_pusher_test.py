@@ -1,4 +1,3 @@
-import errno
 import json
 import math
 import shutil
@@ -9,10 +8,11 @@ from tfx import types
 from tfx.types import channel_utils, standard_artifacts
 from tfx.utils import path_utils
 
-from components import saved_models
 from components.champion_resolver.registry import ChampionRegistry
 from components.decoder_pusher import DecoderPusher
 from components.decoder_pusher import executor as executor_module
+from components.decoder_pusher.push import remove_old_versions
+from components.decoder_pusher.rollback import roll_back
 from components.errors import InputError
 from components.saved_models import model_fingerprint, version_numbers
 
@@ -27,7 +27,7 @@ class _Target:
         self.registry = ChampionRegistry(str(folder / "champions" / "decoder"))
         self._card = {"recipe": "digits", "image_format": image_format}
 
-    def push(self, candidate, judged_against=None):
+    def push(self, candidate, judged_against=None, keep_versions=None):
         """Runs the executor as the component wires it; gives the PushedModel.
 
         The candidate was judged against the newest champion, unless another version is given.
@@ -43,6 +43,7 @@ class _Target:
             serving_dir=str(self.serving_dir),
             registry=self.registry.folder,
             card=self._card,
+            keep_versions=keep_versions,
         )
         pushed = standard_artifacts.PushedModel()
         properties = dict(component.exec_properties)
@@ -55,7 +56,7 @@ class _Target:
     def leftovers(self):
         folders = (self.serving_dir, Path(self.registry.folder))
         entries = [entry for folder in folders if folder.exists() for entry in folder.iterdir()]
-        return [entry.name for entry in entries if not entry.name.isdecimal()]
+        return [entry.name for entry in entries if entry.name.startswith(".")]
 
     def card(self, version):
         return json.loads((self.serving_dir / str(version) / "model_card.json").read_text())
@@ -87,8 +88,9 @@ def test_construction(image_format, monkeypatch):
     channels = {name: types.Channel(type=kind) for name, kind in inputs.items()}
     card = {"recipe": "digits", "image_format": image_format}
 
-    def construct():
-        return DecoderPusher(**channels, serving_dir="serving", registry="champions", card=card)
+    def construct(**more):
+        folders = {"serving_dir": "serving", "registry": "champions"}
+        return DecoderPusher(**channels, **folders, card=card, **more)
 
     component = construct()
     for name, channel in channels.items():
@@ -100,6 +102,10 @@ def test_construction(image_format, monkeypatch):
     # Kubeflow passes no dictionaries.
     assert json.loads(component.exec_properties["card"]) == card
     assert len(component.exec_properties["code_fingerprint"]) == 16
+    assert component.exec_properties.get("keep_versions") is None
+    assert construct(keep_versions=2).exec_properties["keep_versions"] == 2
+    with pytest.raises(InputError, match="keep_versions must be at least 2, not 1"):
+        construct(keep_versions=1)
     monkeypatch.setattr(
         "components.decoder_pusher.component.code_fingerprint", lambda *names: ",".join(names)
     )
@@ -318,53 +324,6 @@ def test_killed_between_the_decoder_and_the_champion(target, make_candidate, mon
     assert champion.card == target.card(2)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
-def test_killed_in_the_middle_of_a_copy(target, make_candidate, monkeypatch, number):
-    candidate = make_candidate("a", 1)
-    fileio = saved_models.fileio
-    copy, calls = fileio.copy, []
-
-    def copy_until_killed(source, destination, **kwargs):
-        calls.append(destination)
-        if len(calls) == number:
-            raise KeyboardInterrupt
-        copy(source, destination, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(fileio, "copy", copy_until_killed)
-        with pytest.raises(KeyboardInterrupt):
-            target.push(candidate)
-    assert (target.served(), target.registry.versions()) == ([], [])
-    (leftover,) = target.leftovers()
-    assert leftover.startswith(".staging-")
-    assert _version(target.push(candidate)) == 1
-    assert target.leftovers() == []
-    assert target.served() == target.registry.versions() == [1]
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_full_disk_leaves_nothing_visible(target, make_candidate, monkeypatch, number):
-    """The disk is full at the decoder (1), or only at the champion (2)."""
-    candidate = make_candidate("a", 1)
-    copy_dir, calls = saved_models.io_utils.copy_dir, []
-
-    def copy_until_full(source, destination):
-        calls.append(destination)
-        copy_dir(source, destination)
-        if len(calls) == number:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(saved_models.io_utils, "copy_dir", copy_until_full)
-        with pytest.raises(OSError, match="No space left"):
-            target.push(candidate)
-    assert target.served() == ([] if number == 1 else [1])
-    assert target.registry.newest() is None
-    assert _version(target.push(candidate)) == 1
-    assert target.served() == target.registry.versions() == [1]
-    assert target.leftovers() == []
-
-
 def test_a_version_is_above_all_that_exist(target, make_candidate):
     (target.serving_dir / "9").mkdir(parents=True)
     assert _version(target.push(make_candidate("a", 1))) == 10
@@ -374,3 +333,61 @@ def test_a_version_is_above_all_that_exist(target, make_candidate):
     assert _version(target.push(make_candidate("b", 2))) == 11
     assert target.served() == [9, 11]
     assert target.registry.versions() == [10, 11]
+
+
+def test_old_versions_go_with_their_champions(target, make_candidate):
+    for number in range(1, 5):
+        target.push(make_candidate(f"model {number}", number))
+    assert _version(target.push(make_candidate("e", 5), keep_versions=3)) == 5
+    assert target.served() == target.registry.versions() == [3, 4, 5]
+    assert target.leftovers() == []
+    # A lower number takes effect without a new version.
+    assert _version(target.push(make_candidate("e again", 6), keep_versions=2)) == 6
+    assert target.served() == target.registry.versions() == [5, 6]
+
+
+def test_the_newest_champion_stays_even_if_its_decoder_was_cleared_away(target, make_candidate):
+    for number in range(1, 4):
+        target.push(make_candidate(f"model {number}", number))
+    shutil.rmtree(target.serving_dir / "3")
+    remove_old_versions(str(target.serving_dir), target.registry, 2)
+    assert (target.served(), target.registry.versions()) == ([1, 2], [1, 2, 3])
+
+
+def test_a_number_is_never_given_twice(target, make_candidate):
+    for number in (1, 2):
+        target.push(make_candidate(f"model {number}", number))
+    shutil.rmtree(target.serving_dir / "2")
+    target.registry.remove(2)
+    assert _version(target.push(make_candidate("c", 3))) == 3
+    (Path(target.registry.folder) / "highest_version").write_text("three")
+    with pytest.raises(InputError, match=r"highest_version is damaged .*; write the highest"):
+        target.push(make_candidate("d", 4))
+    assert target.served() == target.registry.versions() == [1, 3]
+
+
+def test_the_served_model_is_a_new_version_if_a_newer_champion_was_not_served(
+    target, make_candidate
+):
+    first = make_candidate("a", 1)
+    target.push(first)
+    target.push(make_candidate("b", 2))
+    shutil.rmtree(target.serving_dir / "2")
+    assert _version(target.push(first)) == 3
+    assert target.registry.newest().version == 3
+
+
+def test_a_rollback_that_was_killed_is_finished_before_a_push(target, make_candidate, monkeypatch):
+    first, second = make_candidate("a", 1), make_candidate("b", 2)
+    target.push(first)
+    target.push(second)
+    with monkeypatch.context() as patch:
+        patch.setattr(ChampionRegistry, "register", None)
+        with pytest.raises(TypeError):
+            roll_back(str(target.serving_dir), target.registry)
+    assert (target.served(), target.registry.versions()) == ([1, 2, 3], [1, 2])
+    # Else the model that was rolled back would count as the champion, and be pushed again.
+    pushed = target.push(second, judged_against=1)
+    assert "champion 3 has been pushed since" in pushed.get_string_custom_property("reason")
+    assert target.served() == target.registry.versions() == [1, 2, 3]
+    assert model_fingerprint(target.registry.newest().path) == _fingerprint(first.model)

@@ -4,7 +4,16 @@ import shutil
 import pytest
 
 from components import saved_models
-from components.saved_models import model_fingerprint, publish_folder, version_numbers
+from components.saved_models import (
+    model_fingerprint,
+    numbered_folders,
+    publish_folder,
+    remove_folder,
+    remove_leftovers,
+    renames_whole,
+    version_numbers,
+)
+from tests.object_store import ObjectStore, register_object_store
 
 
 @pytest.fixture
@@ -113,3 +122,56 @@ def test_a_failed_copy_is_invisible_and_cleared_away_by_the_next(model, tmp_path
     assert leftover.name.startswith(".staging-")
     publish_folder({"": str(model)}, {"card.json": "{}"}, str(parent), "1")
     assert [entry.name for entry in parent.iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "whole"),
+    [
+        ("runs/digits", True),
+        ("/runs/digits", True),
+        ("hdfs://cluster/digits", True),
+        ("gs://bucket/digits", False),
+        ("s3://bucket/digits", False),
+    ],
+)
+def test_where_a_rename_is_one_step(path, whole):
+    assert renames_whole(path) == whole
+
+
+def test_a_folder_is_removed(model, tmp_path):
+    parent = str(tmp_path / "out")
+    for name in ("1", "2"):
+        publish_folder({"": str(model)}, {}, parent, name)
+    remove_folder(parent, "1")
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["2"]
+
+
+def test_a_removal_that_was_killed_is_invisible_and_finished_later(model, tmp_path, monkeypatch):
+    parent = tmp_path / "out"
+    publish_folder({"": str(model)}, {}, str(parent), "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(saved_models.fileio, "rmtree", None)
+        with pytest.raises(TypeError):
+            remove_folder(str(parent), "1")
+    assert version_numbers(str(parent)) == []
+    remove_leftovers(str(parent))
+    assert list(parent.iterdir()) == []
+
+
+def test_on_an_object_store_a_version_counts_from_its_last_file_on(model):
+    register_object_store()
+    parent = "objects://bucket/decoder"
+    assert version_numbers(parent) == []
+    path = publish_folder({"": str(model)}, {"card.json": "{}"}, parent, "3")
+    assert path == f"{parent}/3"
+    assert list(ObjectStore.objects)[-1] == f"{parent}/3/saved_model.pb"
+    ObjectStore.objects[f"{parent}/4/variables/variables.index"] = b"half"
+    assert version_numbers(parent) == [3]
+    assert numbered_folders(parent) == [3, 4]
+    with pytest.raises(FileExistsError, match="3 already exists"):
+        publish_folder({"": str(model)}, {}, parent, "3")
+    assert numbered_folders(parent) == [3]
+    del ObjectStore.objects[f"{parent}/3/card.json"]
+    assert model_fingerprint(path) == model_fingerprint(str(model))
+    remove_folder(parent, "3")
+    assert ObjectStore.objects == {}

@@ -1,6 +1,8 @@
 import pytest
 import tensorflow as tf
 
+_ONE, _TWO, _TRUE = tf.constant(1.0), tf.constant(2.0), tf.constant(True)
+
 
 class _Decoder(tf.Module):
     """A decoder of 2-dimensional codes to 3x3 images, with a fault if one is named."""
@@ -28,12 +30,37 @@ class _Decoder(tf.Module):
         input_signature=[
             tf.TensorSpec([], tf.int64, "number"),
             tf.TensorSpec([], tf.int64, "seed"),
+            tf.TensorSpec([], tf.float32, "temperature"),
         ],
         autograph=False,
     )
-    def generate(self, number, seed):
-        z = tf.random.stateless_normal([number, 2], tf.stack([seed, seed]))
+    def generate(self, number, seed, temperature=_ONE):
+        z = temperature * tf.random.stateless_normal([number, 2], tf.stack([seed, seed]))
         return {**self.decode(z), "z": z}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([2], tf.float32, "start"),
+            tf.TensorSpec([2], tf.float32, "end"),
+            tf.TensorSpec([], tf.int64, "steps"),
+            tf.TensorSpec([], tf.bool, "spherical"),
+        ],
+        autograph=False,
+    )
+    def interpolate(self, start, end, steps, spherical=_TRUE):
+        z = tf.linspace(start, tf.where(spherical, end, -end), tf.cast(steps, tf.int32))
+        return {**self.decode(z), "z": z}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([], tf.int64, "number"),
+            tf.TensorSpec([], tf.int64, "seed"),
+            tf.TensorSpec([], tf.float32, "temperature"),
+        ],
+        autograph=False,
+    )
+    def generate_with_other_default(self, number, seed, temperature=_TWO):
+        return self.generate(number, seed, temperature)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +74,10 @@ def save_decoder(tmp_path_factory):
             "serving_default": decoder.decode,
             "decode": decoder.decode,
             "generate": decoder.generate,
+            "interpolate": decoder.interpolate,
         }
+        if fault == "default":
+            signatures["generate"] = decoder.generate_with_other_default
         kept = {name: call for name, call in signatures.items() if name not in without}
         tf.saved_model.save(decoder, str(folder / "Format-Serving"), signatures=kept)
         return folder

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -13,18 +14,20 @@ from tfx import types
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
+from components.errors import InputError
 from components.saved_models import model_fingerprint
 from components.serving_validator import ServingValidator, validate
 from components.serving_validator.executor import Executor
+from components.serving_validator.limits import Limits
 from components.serving_validator.validate import find_serving_faults
 from serving.server import ModelServer
 
 
-def _run(folder, out):
+def _run(folder, out, limits=None):
     """Runs the executor on a decoder's folder; gives the blessing."""
     decoder, blessing = standard_artifacts.Model(), standard_artifacts.InfraBlessing()
     decoder.uri, blessing.uri = str(folder), str(out)
-    Executor().Do({"decoder": [decoder]}, {"blessing": [blessing]}, {"code_fingerprint": "any"})
+    Executor().Do({"decoder": [decoder]}, {"blessing": [blessing]}, limits or {})
     return blessing
 
 
@@ -97,7 +100,7 @@ def test_construction(monkeypatch):
         "components.serving_validator.component.code_fingerprint", lambda *names: ",".join(names)
     )
     code = ServingValidator(decoder=decoder).exec_properties["code_fingerprint"]
-    assert code == "components.serving_validator,serving"
+    assert code == "components.serving_validator,components.serving_warmup,serving"
 
 
 def test_a_good_decoder_is_blessed(good):
@@ -128,7 +131,12 @@ def test_the_blessed_model_is_the_decoder_with_warm_up(good):
         for record in tf.data.TFRecordDataset(file).as_numpy_iterator()
     ]
     requests = {log.predict_log.request.model_spec.signature_name: log for log in logs}
-    assert set(requests) == {"serving_default", "decode", "generate"}
+    assert set(requests) == {"serving_default", "decode", "generate", "interpolate"}
+    assert sorted(requests["generate"].predict_log.request.inputs) == [
+        "number",
+        "seed",
+        "temperature",
+    ]
     model = tf.saved_model.load(stamped)
     for signature, log in requests.items():
         assert log.predict_log.request.model_spec.name == "decoder"
@@ -160,7 +168,20 @@ def _not_blessed(blessing, reason):
 )
 def test_images_that_are_none(save_decoder, server_here, tmp_path, fault, reason):
     lines = _not_blessed(_run(save_decoder(fault), tmp_path), reason)
-    assert {line.split(":")[0] for line in lines} == {"serving_default", "decode", "generate"}
+    assert {line.split(":")[0] for line in lines} == {
+        "serving_default",
+        "decode",
+        "decode of one code",
+        "generate",
+        "generate without temperature",
+        "interpolate",
+        "interpolate without spherical",
+    }
+
+
+def test_a_default_that_changes_the_images(save_decoder, server_here, tmp_path):
+    lines = _not_blessed(_run(save_decoder("default"), tmp_path), "z differs from the model's own")
+    assert {line.split(":")[0] for line in lines} == {"generate without temperature"}
 
 
 def test_a_decoder_that_crashes_on_a_call(save_decoder, tmp_path):
@@ -168,9 +189,10 @@ def test_a_decoder_that_crashes_on_a_call(save_decoder, tmp_path):
     assert line.startswith("InvalidArgumentError: ")
 
 
-@pytest.mark.parametrize("signature", ["generate", "decode", "serving_default"])
+@pytest.mark.parametrize("signature", ["generate", "decode", "serving_default", "interpolate"])
 def test_a_decoder_without_a_signature(save_decoder, tmp_path, signature):
-    _not_blessed(_run(save_decoder(without=[signature]), tmp_path), signature)
+    reason = f"The decoder has no signature {signature}; export it with DecoderExporter."
+    _not_blessed(_run(save_decoder(without=[signature]), tmp_path), reason)
 
 
 def _garbage(model):
@@ -198,23 +220,32 @@ def test_a_damaged_decoder(save_decoder, tmp_path, damage, reason):
 
 
 @pytest.mark.parametrize(
-    ("change", "fault"),
+    ("change", "faults"),
     [
         (
             lambda mean: mean + np.float32(1e-4),
-            "decode: mean differs from the model's own by 0.0001",
+            [
+                "decode: mean differs from the model's own by 0.0001",
+                "decode of one code: mean differs from the model's own by 0.0001",
+            ],
         ),
-        (lambda mean: mean[1:], "decode: mean has shape (7, 3, 3, 1) instead of (8, 3, 3, 1)"),
-        (lambda mean: mean + np.float32(1e-7), None),
+        (
+            lambda mean: mean[1:],
+            [
+                "decode: mean has shape (7, 3, 3, 1) instead of (8, 3, 3, 1)",
+                "decode of one code: mean has shape (0, 3, 3, 1) instead of (1, 3, 3, 1)",
+            ],
+        ),
+        (lambda mean: mean + np.float32(1e-7), []),
     ],
 )
 def test_a_server_that_computes_something_else(
-    good, server_here, tmp_path, monkeypatch, change, fault
+    good, server_here, tmp_path, monkeypatch, change, faults
 ):
     predict = validate.DecoderClient.predict
 
-    def other_predict(self, signature, inputs):
-        replies = predict(self, signature, inputs)
+    def other_predict(self, signature, inputs, outputs=None):
+        replies = predict(self, signature, inputs, outputs)
         if signature == "decode":
             replies["mean"] = change(replies["mean"] * np.float32(0.9))
         return replies
@@ -229,7 +260,42 @@ def test_a_server_that_computes_something_else(
     monkeypatch.setattr(validate.DecoderClient, "predict", other_predict)
     monkeypatch.setattr(validate, "_expected_replies", other_expected)
     path = _copy(good[0] / "Format-Serving", tmp_path / "model")
-    assert find_serving_faults(path) == ([fault] if fault else [])
+    assert find_serving_faults(path) == faults
+
+
+def test_limits_that_are_kept_and_broken(save_decoder, server_here, tmp_path):
+    folder = save_decoder()
+    size = sum(file.stat().st_size for file in (folder / "Format-Serving").rglob("*.*"))
+    path = _copy(folder / "Format-Serving", tmp_path / "model")
+    assert find_serving_faults(path, limits=Limits(60_000.0, size)) == []
+    # The second time warm-up requests are there, which do not count.
+    slow, large = find_serving_faults(path, limits=Limits(1e-6, size - 1))[::-1]
+    assert large == f"the decoder has {size:,} bytes, more than max_model_bytes {size - 1:,}"
+    assert re.fullmatch(
+        r"decode of one code takes [\d.e+]+ ms \(median of 51\), more than max_latency_ms 1e-06",
+        slow,
+    )
+
+
+def test_limits_reach_the_blessing(save_decoder, server_here, tmp_path):
+    limits = {"max_model_bytes": 10, "max_latency_ms": 60_000.0}
+    (line,) = _not_blessed(_run(save_decoder(), tmp_path, limits), "more than max_model_bytes 10")
+    assert line.startswith("the decoder has ")
+
+
+@pytest.mark.parametrize("name", ["max_latency_ms", "max_model_bytes"])
+def test_limits_that_make_no_sense(name):
+    decoder = types.Channel(type=standard_artifacts.Model)
+    with pytest.raises(InputError, match=f"{name} must be above 0, not -1"):
+        ServingValidator(decoder=decoder, **{name: -1})
+    assert ServingValidator(decoder=decoder, **{name: 7}).exec_properties[name] == 7
+
+
+def test_a_version_that_is_never_available(good, server_here, tmp_path, monkeypatch):
+    monkeypatch.setattr(validate.DecoderClient, "status", lambda self: [(1, "LOADING")])
+    path = _copy(good[0] / "Format-Serving", tmp_path / "model")
+    (fault,) = find_serving_faults(path, timeout=0.3)
+    assert fault == "InputError: No version became AVAILABLE within 0.3 s, only LOADING."
 
 
 def test_outputs_and_flipped_pixels_are_compared():

@@ -47,10 +47,12 @@ def test_has_exactly_the_documented_signatures(signatures):
         "decode",
         "describe",
         "encode",
+        "encode_stored",
         "evaluate",
         "generate",
         "importance_weighted_bound",
         "kl_weight_slopes",
+        "prior_codes",
         "reconstruct",
     }
 
