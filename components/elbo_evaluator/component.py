@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+from google.protobuf import json_format
+from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
@@ -11,6 +13,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from components.code_fingerprint import code_fingerprint
 from components.elbo_evaluator import executor
 from components.elbo_evaluator.config import GateConfig
+from components.elbo_evaluator.thresholds import read_thresholds
 
 
 class ElboEvaluatorSpec(ComponentSpec):
@@ -18,6 +21,7 @@ class ElboEvaluatorSpec(ComponentSpec):
 
     PARAMETERS = {  # noqa: RUF012
         executor.GATE_KEY: ExecutionParameter(type=str),
+        executor.EVAL_CONFIG_KEY: ExecutionParameter(type=str),
         executor.BLESS_ANYWAY_KEY: ExecutionParameter(type=str),
         executor.CODE_FINGERPRINT_KEY: ExecutionParameter(type=str),
     }
@@ -59,6 +63,7 @@ class ElboEvaluator(base_beam_component.BaseBeamComponent):
         model: types.BaseChannel,
         champion: types.BaseChannel,
         gate: GateConfig | None = None,
+        eval_config: config_pb2.EvalConfig | None = None,
         bless_anyway: str = "",
     ):
         """Constructs the component.
@@ -68,15 +73,25 @@ class ElboEvaluator(base_beam_component.BaseBeamComponent):
           model: The candidate. _required_
           champion: The model to beat. _required_
           gate: Thresholds.
+          eval_config: More thresholds, on any number of the gate by its name, as TFX's own
+            Evaluator takes them; models, slices and options in it are not read.
           bless_anyway: A reason to bless the model whatever the rules say; it is kept in the
             blessing, in `gate.json` and in the model card. Empty leaves it to the rules.
+
+        Raises:
+          InputError: If the EvalConfig decides nothing, or other than it seems to.
         """
+        if eval_config is not None:
+            read_thresholds(eval_config)
         spec = ElboEvaluatorSpec(
             **{
                 executor.EXAMPLES_KEY: examples,
                 executor.MODEL_KEY: model,
                 executor.CHAMPION_KEY: champion,
                 executor.GATE_KEY: json.dumps(dataclasses.asdict(gate or GateConfig())),
+                executor.EVAL_CONFIG_KEY: json_format.MessageToJson(eval_config)
+                if eval_config is not None
+                else "",
                 executor.BLESS_ANYWAY_KEY: bless_anyway,
                 executor.CODE_FINGERPRINT_KEY: code_fingerprint(
                     "components.elbo_evaluator",

@@ -4,6 +4,8 @@ import json
 import os
 from typing import Any
 
+from google.protobuf import json_format
+from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
@@ -23,6 +25,7 @@ from components.elbo_evaluator.diagnosis import diagnose
 from components.elbo_evaluator.measure import Champion, measure
 from components.elbo_evaluator.results import GATE_FILE, gate_json
 from components.elbo_evaluator.rules import decide
+from components.elbo_evaluator.thresholds import decide_thresholds, read_thresholds
 from components.tfds_example_gen.executor import DATASET_PROPERTY
 
 EXAMPLES_KEY = "examples"
@@ -31,6 +34,7 @@ CHAMPION_KEY = "champion"
 EVALUATION_KEY = "evaluation"
 BLESSING_KEY = "blessing"
 GATE_KEY = "gate"
+EVAL_CONFIG_KEY = "eval_config"
 BLESS_ANYWAY_KEY = "bless_anyway"
 CODE_FINGERPRINT_KEY = "code_fingerprint"
 
@@ -60,7 +64,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           output_dict: `evaluation`: ModelEvaluation with `gate.json` and TFMA's files. `blessing`:
             ModelBlessing with a file `BLESSED` or `NOT_BLESSED` and the stock Evaluator's custom
             properties; `bless_anyway` has the reason that was given, if the rules did not decide.
-          exec_properties: `gate`: JSON of a GateConfig. `bless_anyway`: a reason to bless the model
+          exec_properties: `gate`: JSON of a GateConfig. `eval_config`: JSON of an EvalConfig with
+            more thresholds; empty for none. `bless_anyway`: a reason to bless the model
             whatever the rules say; empty for none.
 
         Raises:
@@ -90,6 +95,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             make_pipeline=self._make_beam_pipeline,
         )
         rules = decide(measured, gate)
+        if exec_properties[EVAL_CONFIG_KEY]:
+            config = json_format.Parse(exec_properties[EVAL_CONFIG_KEY], config_pb2.EvalConfig())
+            rules += decide_thresholds(measured, read_thresholds(config))
         text = gate_json(measured, rules, diagnose(measured, rules), gate, reason)
         io_utils.write_string_file(os.path.join(evaluation.uri, GATE_FILE), text)
         blessed = json.loads(text)["blessed"]
