@@ -21,12 +21,12 @@ class GateConfig:
         -log 2 (a fair coin), -log 256 for a discretized likelihood (all levels alike), or 0 for a
         density (the uniform one).
       label_floor: Least mean ELBO of the images of any one label; None as for `floor`.
-      comparison: `no_worse` blocks a loss that is significantly greater than `tolerance`, so that
-        chance neither blocks an equal model nor lets a worse one pass; `better` asks for a mean
+      comparison: `no_worse` blocks a loss that is significant and greater than `tolerance`, so that
+        neither chance nor a trifle blocks a model; `better` asks for a mean
         gain of `min_improvement`; `significantly_better` asks that the gain exceed it by more than
         chance. Where there is no champion yet, a candidate must be significantly better than
         independent pixels, whatever this says.
-      tolerance: Loss that is let pass; what a second training with another seed may cost.
+      tolerance: Loss that is let pass though it is no chance.
       min_improvement: Least gain; only for the other two comparisons.
       label_tolerance: The same as `tolerance`, for the images of each label; no label may pay for
         the others.
@@ -54,9 +54,9 @@ class GateConfig:
     floor: float | None = None
     label_floor: float | None = None
     comparison: Comparison = "no_worse"
-    tolerance: float = 0.5
+    tolerance: float = 0.75
     min_improvement: float = 0.0
-    label_tolerance: float = 2.0
+    label_tolerance: float = 5.0
     confidence: float = 0.95
     min_examples: int = 100
     max_non_finite_share: float = 0.0
@@ -113,8 +113,8 @@ class GateConfig:
         for name, remedy in (
             ("floor", "none takes that of a model that knows nothing"),
             ("label_floor", "none takes that of a model that knows nothing"),
-            ("tolerance", "it is a loss in nats per image, such as 0.5"),
-            ("label_tolerance", "it is a loss in nats per image, such as 2"),
+            ("tolerance", "it is a loss in nats per image, such as 0.75"),
+            ("label_tolerance", "it is a loss in nats per image, such as 5"),
             ("min_improvement", "it is a gain in nats per image, such as 0.5"),
             ("max_kl_weight_factor", "none says openly that it is not asked"),
             ("max_frechet_ratio", "none says openly that it is not asked"),

@@ -201,11 +201,11 @@ def _champion(measured: Measurements, gate: GateConfig) -> Rule:
     comparison = "significantly_better" if measured.is_first else gate.comparison
     least = 0.0 if measured.is_first else gate.min_improvement
     if comparison == "no_worse":
-        threshold, passed = -gate.tolerance, gain + margin >= -gate.tolerance
-        asks = f"it does not lose significantly more than {gate.tolerance:g} against the champion"
+        threshold, passed = -gate.tolerance, _bearable(gain, margin, gate.tolerance)
+        asks = f"it does not lose more than {gate.tolerance:g} against the champion, but by chance"
         message = (
-            f"elbo differs from the champion's by {found}, a loss that is significantly greater "
-            f"than the {gate.tolerance:g} that is let pass"
+            f"elbo differs from the champion's by {found}, a significant loss of more than the "
+            f"{gate.tolerance:g} that is let pass"
         )
     elif comparison == "better":
         threshold, passed = least, gain >= least
@@ -245,7 +245,7 @@ def _labels_against_champion(measured: Measurements, gate: GateConfig) -> Iterat
     failed = []
     for label, compared in labels.items():
         gain, error = compared.gain
-        if not gain + quantile * error >= -gate.label_tolerance:
+        if not _bearable(gain, quantile * error, gate.label_tolerance):
             failed.append(f"{label} ({gain:+.2f} ± {error:.2f})")
     message = (
         f"elbo differs from the champion's by a significant loss of more than "
@@ -254,7 +254,7 @@ def _labels_against_champion(measured: Measurements, gate: GateConfig) -> Iterat
     gain, error = labels[worst].gain
     yield Rule(
         "labels",
-        f"no label loses significantly more than {gate.label_tolerance:g} against the champion",
+        f"no label loses more than {gate.label_tolerance:g} against the champion, but by chance",
         not failed,
         message if failed else "",
         asked=f"≥ {-gate.label_tolerance:+.2f}",
@@ -390,6 +390,11 @@ def _labelled(measured: Measurements) -> dict:
         for label, compared in sorted(measured.by_label.items())
         if label >= 0 and compared.candidate.get("example_count", 0) > 1
     }
+
+
+def _bearable(gain: float, margin: float, tolerance: float) -> bool:
+    """Whether a loss is within the tolerance, or no more than chance."""
+    return not math.isnan(margin) and (gain >= -tolerance or gain + margin >= 0)
 
 
 def _quantile(confidence: float, tests: int = 1) -> float:

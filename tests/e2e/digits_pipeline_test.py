@@ -43,6 +43,7 @@ def test_the_first_run_pushes_a_decoder_and_makes_its_model_the_champion(first_r
         "serving_default",
         "decode",
         "generate",
+        "interpolate",
     }
     assert (decoder / "assets.extra" / "tf_serving_warmup_requests").is_file()
     champion = digits_root / "champions" / "decoder" / "1"

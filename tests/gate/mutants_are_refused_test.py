@@ -1,13 +1,16 @@
 """Every fault is refused by the rule that is there for it, with a champion and without one."""
 
+import numpy as np
 import pytest
 
+from components.elbo_evaluator import examples as model_ready
 from tests.gate.sabotage import (
     SIGNATURE_FAULTS,
     TRAINING_FAULTS,
     WEIGHT_FAULTS,
     change_signatures,
     change_weights,
+    worsen,
 )
 
 # Rules that must be among the broken ones against a champion, and on a first run.
@@ -78,12 +81,23 @@ def test_an_untrained_model_is_refused(train_digits, judge):
     [
         ("NaN in one weight", "finite"),
         ("two bits a weight", "champion"),
-        ("one nat worse", "champion"),
     ],
 )
 def test_a_model_with_damaged_weights_is_refused(name, rule, champion_path, judge, tmp_path):
     change_weights(champion_path, str(tmp_path), WEIGHT_FAULTS[name])
     assert rule in judge(str(tmp_path))[0]
+
+
+@pytest.mark.parametrize(("nats", "refused"), [(1.0, True), (0.4, False)])
+def test_a_champion_made_a_little_worse(
+    nats, refused, champion_path, judge, digit_examples, tmp_path
+):
+    files = model_ready.split_files(digit_examples[""], "test")
+    examples = np.concatenate(list(model_ready.batches(files, 1000)))
+    worsen(champion_path, str(tmp_path), examples, nats)
+    assert ("champion" in judge(str(tmp_path))[0]) == refused
+    # Without the champion there is nothing to be worse than.
+    assert "champion" not in judge(str(tmp_path), first=True)[0]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,15 @@ def push() -> Callable[[Path, Path, int | str], Path]:
         return temporary.rename(base_path / str(version))
 
     return push_model
+
+
+@pytest.fixture(autouse=True)
+def logs_are_on() -> Iterator[None]:
+    """A command that another test ran in this process has switched them off."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.NOTSET)
+    yield
+    logging.disable(disabled)
 
 
 @pytest.fixture(scope="session")

@@ -57,8 +57,8 @@ def test_a_threshold_that_is_not_a_number(name):
         ({"floor": -math.inf}, "floor -inf would decide nothing: none takes that of a model that"),
         ({"floor": math.inf}, "floor inf would decide nothing"),
         ({"label_floor": -math.inf}, "label_floor -inf would decide nothing: none takes that of"),
-        ({"tolerance": math.inf}, "tolerance inf would decide nothing: .* such as 0.5"),
-        ({"label_tolerance": math.inf}, "label_tolerance inf would decide nothing: .* such as 2"),
+        ({"tolerance": math.inf}, "tolerance inf would decide nothing: .* such as 0.75"),
+        ({"label_tolerance": math.inf}, "label_tolerance inf would decide nothing: .* such as 5"),
         (
             {"comparison": "better", "min_improvement": -math.inf},
             "min_improvement -inf would decide nothing: it is a gain",
